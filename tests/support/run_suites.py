@@ -392,7 +392,8 @@ def main(argv: list[str]) -> int:
 
     screen = Screen()
     environment = environment_for_children()
-    screen.say(f"Suites: {', '.join(suites)}; about {clock(sum(expected.values()))} (min:s) in all.")
+    total = clock(sum(expected.values()))
+    screen.say(f"Suites: {', '.join(suites)}; about {total} (min:s) in all.")
     outcomes: list[Outcome] = []
     try:
         if broken := prepare(suites, arguments, screen, environment):
