@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Kernel flavours and the configuration of each."""
+
+import re
+import subprocess
+import typing
+
+from .common import VM, Failure
+
+
+class Flavour(typing.NamedTuple):
+    """How many of the patches (None: all), and which configuration fragments."""
+    patches: typing.Optional[int]
+    fragments: typing.List[str]
+
+
+FLAVOURS = {
+    "stock": Flavour(0, ["base"]),
+    "patched": Flavour(None, ["base"]),
+    "debug": Flavour(None, ["base", "debug"]),
+    # One patch after the other, for tests/patches.
+    "step1": Flavour(1, ["base", "narrow"]),
+    "step2": Flavour(2, ["base", "narrow"]),
+}
+
+LINE = re.compile(r"(?:# )?(CONFIG_\w+)(?:=(.*)| is not set)$")
+
+
+def wanted(flavour):
+    """The asked-for options, {symbol: value or None}; later fragments win."""
+    options = {}
+    for name in FLAVOURS[flavour].fragments:
+        for line in (VM / "config" / name).read_text().splitlines():
+            match = LINE.match(line)
+            if match:
+                options[match[1]] = match[2]
+            elif line.strip() and not line.startswith("#"):
+                raise Failure(f"tests/vm/config/{name}: not understood: {line}")
+    return options
+
+
+def text(options):
+    return "".join(f"# {symbol} is not set\n" if value is None else f"{symbol}={value}\n"
+                   for symbol, value in options.items())
+
+
+def configure(make, objects, flavour):
+    """Write objects/.config and see that every option that was asked for is in it."""
+    options = wanted(flavour)
+    asked = objects / "libfreeze.config"
+    if asked.exists() and asked.read_text() == text(options) and (objects / ".config").exists():
+        return
+    asked.write_text(text(options))
+    done = subprocess.run([*make, f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        asked.unlink()
+        raise Failure(f"allnoconfig failed:\n{done.stdout}")
+    have = {match[1]: match[2] for match in
+            map(LINE.match, (objects / ".config").read_text().splitlines()) if match}
+    wrong = [f"{symbol}: asked for {value or 'n'}, is {have.get(symbol) or 'n'}"
+             for symbol, value in options.items() if have.get(symbol) != value]
+    if wrong:
+        asked.unlink()
+        raise Failure("the kernel did not take these options:\n  " + "\n  ".join(wrong))

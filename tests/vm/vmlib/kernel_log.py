@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Reads the guest's kernel log: what must not be there, and what was expected."""
+
+import re
+
+# Each begins a report that something went wrong.
+BAD = re.compile("|".join([
+    r"\bWARNING: ", r"\bBUG: ", r"\bBUG at ", r"\bkernel BUG\b", r"\bOops\b", r"\bINFO: task .* blocked",
+    r"\bINFO: .* detected stall", r"\bINFO: trying to register", r"\bKASAN: ", r"\bUBSAN: ",
+    r"\bKCSAN: ", r"possible circular locking", r"possible recursive locking",
+    r"possible irq lock inversion", r"inconsistent lock state", r"suspicious RCU usage",
+    r"Invalid wait context", r"bad unlock balance", r"lock held when returning",
+    r"DEBUG_LOCKS_WARN_ON", r"BUG: MAX_LOCK", r"sleeping function called",
+    r"scheduling while atomic", r"\bODEBUG: ", r"DEBUG_OBJECTS", r"list_(?:add|del) corruption",
+    r"\bkmemleak: .*(?:unreferenced object|new suspected memory leaks)",
+    r"Memory cgroup out of memory", r"Out of memory: Killed", r"general protection fault",
+    r"unable to handle", r"stack segment", r"double fault", r"refcount_t: ",
+    r"workqueue lockup", r"Kernel panic", r"\brcu_.*self-detected stall",
+]))
+# Parts of a report: bad by themselves, but covered by an expected line before.
+PART = re.compile(r"cut here|Call Trace:|---\[ end trace")
+COVERED_LINES = 120
+PANIC = re.compile(r"Kernel panic - not syncing|\bOops\b|triple fault")
+
+
+class KernelLog:
+    """The console's text, judged against what the caller expects or allows."""
+
+    def __init__(self, path):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            self.lines = [line.rstrip("\r\n") for line in file]
+
+    def panicked(self):
+        return any(PANIC.search(line) for line in self.lines)
+
+    def unexpected(self, expected):
+        """The lines that no pattern of `expected` accounts for."""
+        patterns = [re.compile(text) for text in expected]
+        found, covered = [], 0
+        for number, line in enumerate(self.lines):
+            if any(pattern.search(line) for pattern in patterns):
+                covered = number + COVERED_LINES
+            elif BAD.search(line) or (number > covered and PART.search(line)):
+                if not (PART.search(line) and number <= covered):
+                    found.append(line)
+        return found
+
+    def missing(self, expected):
+        """The patterns that no line matches."""
+        return [text for text in expected
+                if not any(re.search(text, line) for line in self.lines)]
+
+    def tail(self, count):
+        return self.lines[-count:]

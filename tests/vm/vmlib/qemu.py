@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Boots an image in QEMU, runs a command there, brings back what it said."""
+
+import ctypes
+import hashlib
+import os
+import pathlib
+import secrets
+import select
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from .common import CHECKOUT, VM, Failure, cache_dir, say
+from .kernel_log import KernelLog
+
+QEMU = "qemu-system-x86_64"
+SCRATCH = ("/tmp", "/run", "/mnt", "/var/tmp")
+PANICKED, HANG, SILENCE, NO_VERDICT, BAD_LOG, BROKEN = 120, 121, 122, 123, 124, 125
+KEEP_LOGS = 100
+PR_SET_PDEATHSIG = 1
+COMMAND_LINE = [
+    "console=ttyS0", "loglevel=7", "printk.devkmsg=on", "root=rootfs", "rootfstype=9p",
+    "rootflags=trans=virtio,version=9p2000.L,msize=512000,cache=loose", "ro",
+    "panic=-1", "oops=panic", "panic_on_warn=0", "nokaslr", "random.trust_cpu=on",
+    # An emulated CPU on a busy machine is slow, not stuck.
+    "sysctl.kernel.watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120",
+    "workqueue.watchdog_thresh=120",
+]
+
+
+class Job:
+    """What to run in the guest, and the terms."""
+
+    def __init__(self, image, command, **terms):
+        self.image, self.command = image, command
+        self.timeout = terms.get("timeout", 600)
+        self.silence = terms.get("silence", 180)
+        self.memory = terms.get("memory", 1024)
+        self.cpus = terms.get("cpus", 2)
+        self.disks = terms.get("disks", [])
+        self.env = terms.get("env", {})
+        self.expect = terms.get("expect", [])
+        self.allow = terms.get("allow", [])
+        self.append = terms.get("append", [])
+        self.accel = terms.get("accel")
+
+
+class Verdict:
+    """How a run ended: an exit status, and why, where it is not the command's."""
+
+    def __init__(self, status, why=None):
+        self.status, self.why = status, why
+
+
+class Output:
+    """Passes the command's output on, up to the token that ends it."""
+
+    def __init__(self, token, sink):
+        self.token, self.sink = token.encode() + b"\n", sink
+        self.held, self.ended = b"", False
+
+    def feed(self, data):
+        if self.ended:
+            return
+        data = self.held + data
+        before, token, _ = data.partition(self.token)
+        if token:
+            self.ended, self.held = True, b""
+        else:
+            keep = next((n for n in range(len(self.token) - 1, 0, -1)
+                         if data.endswith(self.token[:n])), 0)
+            before, self.held = data[:len(data) - keep], data[len(data) - keep:]
+        self.sink(before)
+
+    def close(self):
+        self.sink(self.held)
+        self.held = b""
+
+
+def to_stdout(data):
+    if data:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+def kept_paths():
+    """What the job needs of the places that become scratch space in the guest."""
+    wanted = [str(CHECKOUT), os.environ.get("LIBFREEZE_BUILD", "")]
+    return [path for path in wanted
+            if any(path.startswith(place + "/") for place in SCRATCH)]
+
+
+def write_job(directory, job, token):
+    """The files that the guest's init reads."""
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in job.env.items())
+    command = " ".join(map(shlex.quote, job.command))
+    (directory / "command").write_text(
+        f"{exports}cd {shlex.quote(str(CHECKOUT))} || exit 125\nexec {command}\n")
+    (directory / "token").write_text(token + "\n")
+    (directory / "kept").write_text("".join(path + "\n" for path in kept_paths()))
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Guest:
+    """One QEMU, its channels and its files."""
+
+    def __init__(self, job, directory, console):
+        self.job, self.console = job, console
+        self.token = f"<libfreeze-vm {secrets.token_hex(16)}>"
+        (directory / "job").mkdir()
+        write_job(directory / "job", job, self.token)
+        self.ports = {}
+        far = [self.port(name) for name in ("output", "verdict", "control")]
+        arguments = self.arguments(directory, far)
+        self.log = directory / "qemu.log"
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, preexec_fn=die_with_parent,
+                pass_fds=[end.fileno() for _, end in far])
+        for _, end in far:
+            end.close()
+
+    def port(self, name):
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        self.ports[name] = near
+        return name, far
+
+    def arguments(self, directory, far):
+        job = self.job
+        append = COMMAND_LINE + [f"init={VM}/guest/init"] + job.append
+        command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                   "-machine", "q35", "-accel", job.accel or accelerator(job.image),
+                   "-cpu", "max", "-smp", str(job.cpus), "-m", str(job.memory),
+                   "-kernel", str(job.image), "-append", " ".join(append),
+                   "-chardev", f"file,id=console,path={self.console}",
+                   "-serial", "chardev:console",
+                   "-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]
+        for name, end in far:
+            command += ["-chardev", f"socket,id={name},fd={end.fileno()}",
+                        "-device", f"virtserialport,chardev={name},name={name}"]
+        for tag, path in (("rootfs", "/"), ("job", directory / "job")):
+            command += ["-fsdev", f"local,id={tag},path={path},security_model=none,"
+                                  "readonly=on,multidevs=remap",
+                        "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+        for number, size in enumerate(job.disks):
+            disk = directory / f"disk{number}"
+            with open(disk, "wb") as file:
+                file.truncate(size)
+            command += ["-drive", f"file={disk},if=none,id=disk{number},format=raw,"
+                                  "cache=unsafe,discard=unmap",
+                        "-device", f"virtio-blk-pci,drive=disk{number},serial=disk{number}"]
+        return command
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def console_size(self):
+        return self.console.stat().st_size if self.console.exists() else 0
+
+    def console_has(self, text):
+        return text in self.console.read_bytes()
+
+
+class Watch:
+    """Follows a guest to its end and says how it ended."""
+
+    def __init__(self, guest, sink):
+        self.guest, self.job = guest, guest.job
+        self.output = Output(guest.token, sink)
+        self.verdict = b""
+        self.began = self.heard = time.monotonic()
+        self.console_seen = 0
+
+    def follow(self):
+        while True:
+            self.listen()
+            ended = self.ending()
+            if ended:
+                self.output.close()
+                return ended
+
+    def listen(self):
+        """Take what the ports bring; wait for it a moment."""
+        ports = self.guest.ports
+        ready, _, _ = select.select([ports["output"], ports["verdict"]], [], [], 0.2)
+        for port in ready:
+            try:
+                data = port.recv(65536)
+            except OSError:
+                data = b""
+            if not data:
+                time.sleep(0.05)
+                continue
+            self.heard = time.monotonic()
+            if port is ports["verdict"]:
+                self.verdict += data
+            else:
+                self.output.feed(data)
+        size = self.guest.console_size()
+        if size != self.console_seen:
+            self.console_seen, self.heard = size, time.monotonic()
+
+    def ending(self):
+        if self.verdict.endswith(b"\n") and self.output.ended:
+            if self.guest.console_has(b"libfreeze-vm: end"):
+                return self.judge()
+        if self.guest.process.poll() is not None:
+            self.listen()
+            return self.died()
+        now = time.monotonic()
+        if now - self.began > self.job.timeout:
+            return self.give_up(HANG, f"no end after {self.job.timeout} s (--timeout)")
+        if now - self.heard > self.job.silence:
+            return self.give_up(SILENCE, f"the guest was silent for {self.job.silence} s")
+        return None
+
+    def judge(self):
+        words = self.verdict.split()
+        if len(words) == 2 and words[0] == b"exit" and words[1].isdigit():
+            return Verdict(int(words[1]))
+        return Verdict(NO_VERDICT, f"not a verdict: {self.verdict!r}")
+
+    def died(self):
+        log = self.guest.log.read_text(errors="replace").strip()
+        if self.guest.process.returncode:
+            return Verdict(BROKEN, f"QEMU failed ({self.guest.process.returncode}): {log}")
+        if KernelLog(self.guest.console).panicked():
+            return Verdict(PANICKED, "the guest's kernel panicked")
+        return Verdict(NO_VERDICT, "the guest went away without a verdict")
+
+    def give_up(self, status, why):
+        """Ask the guest who is blocked, for the log, and leave it."""
+        try:
+            self.guest.ports["control"].send(b"w\n")
+            time.sleep(2)
+        except OSError:
+            pass
+        return Verdict(status, why)
+
+
+def accelerator(image):
+    """KVM where a probe boot shows that a guest really runs on it, else TCG."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg,thread=multi"
+    version = subprocess.run([QEMU, "--version"], stdout=subprocess.PIPE, check=True).stdout
+    machine = " ".join(os.uname()).encode()
+    name = hashlib.sha256(version + machine).hexdigest()[:16]
+    record = cache_dir("kvm") / name
+    if not record.exists():
+        say("trying KVM (20 s at most)")
+        job = Job(image, ["true"], timeout=20, silence=20, accel="kvm")
+        verdict, _ = run(job, sink=lambda data: None, quiet=True)
+        record.write_text("yes\n" if verdict.status == 0 else "no\n")
+        say("KVM works" if verdict.status == 0 else "KVM does not work here: emulating")
+    return "kvm" if record.read_text() == "yes\n" else "tcg,thread=multi"
+
+
+def new_console():
+    """A file for the console; the oldest ones make room."""
+    logs = cache_dir("logs")
+    for old in sorted(logs.glob("kernel-*.log"))[:-KEEP_LOGS]:
+        old.unlink(missing_ok=True)
+    return logs / time.strftime(f"kernel-%Y%m%d-%H%M%S-{os.getpid()}-{secrets.token_hex(2)}.log")
+
+
+def run(job, sink=to_stdout, quiet=False):
+    """Run the job; its verdict (kernel log not judged yet) and the console's path."""
+    if not shutil.which(QEMU):
+        raise Failure(f"no {QEMU}: install the package qemu-system-x86 (tests/support/setup vm)")
+    console = new_console()
+    console.touch()
+    with tempfile.TemporaryDirectory(prefix="run-", dir=cache_dir("run")) as name:
+        guest = Guest(job, pathlib.Path(name), console)
+        try:
+            return Watch(guest, sink).follow(), console
+        finally:
+            guest.kill()
