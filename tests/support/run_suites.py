@@ -44,6 +44,7 @@ KNOWN = {
     "unit": Traits(10, 300),
     "host": Traits(60, 600, ("build", "tests", "vm")),
     "consumer": Traits(60, 600),
+    "demo": Traits(300, 2400, ("build", "kernel", "vm")),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),
     "patches": Traits(900, 3600, ("kernel", "tests")),
     "vm": Traits(1200, 4200, ("build", "tests", "kernel", "vm")),
