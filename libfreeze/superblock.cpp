@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "superblock.hpp"
+
+#include "failure.hpp"
+#include "freeze_ioctl.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <stdexcept>
+
+namespace libfreeze {
+
+namespace {
+
+/// The superblocks that have guards.
+struct Registry {
+    Registry(pid_t owner, Registry* before) noexcept : process(owner), inherited(before) {}
+
+    const pid_t process;
+    Registry* const inherited; // kept reachable for leak checkers
+    std::mutex mutex;
+    std::map<dev_t, std::weak_ptr<Superblock>> superblocks;
+};
+
+/// A forked child starts with an empty one: the holds are its parent's, and so may be the locked
+/// mutex.
+Registry& registry() {
+    static std::atomic<Registry*> current{nullptr};
+    Registry* found = current.load();
+    const pid_t self = the_system().getpid();
+    while (found == nullptr || found->process != self) {
+        auto fresh = std::make_unique<Registry>(self, found);
+        if (current.compare_exchange_strong(found, fresh.get())) {
+            return *fresh.release();
+        }
+    }
+    return *found;
+}
+
+std::int64_t seconds_of(std::chrono::nanoseconds timeout) noexcept {
+    return timeout == timeout.zero() ? 0 : kernel_seconds(timeout);
+}
+
+/// When a hold ends that gets this timeout now.
+Deadline deadline_after(std::chrono::nanoseconds timeout) noexcept {
+    if (timeout == timeout.zero()) {
+        return std::nullopt;
+    }
+    return the_system().now() + std::chrono::seconds(kernel_seconds(timeout));
+}
+
+/// The latest deadline of all on a hold but one (null: of all); no value of the outer optional:
+/// there are none.
+std::optional<Deadline> latest(const Hold& hold, const Deadline* except) noexcept {
+    std::optional<Deadline> result;
+    for (const auto* list : {&hold.seats, &hold.released}) {
+        for (const Deadline& deadline : *list) {
+            if (&deadline != except) {
+                const bool later = !result || (*result && (!deadline || *deadline > **result));
+                result = later ? deadline : *result;
+            }
+        }
+    }
+    return result;
+}
+
+Deadline later_of(const std::optional<Deadline>& others, const Deadline& mine) noexcept {
+    if (!others || !mine) {
+        return mine;
+    }
+    return !*others || **others > *mine ? *others : mine;
+}
+
+bool has_passed(const Deadline& deadline) noexcept {
+    return deadline && *deadline <= the_system().now();
+}
+
+/// Moves the kernel's deadline to this one; EINVAL if the hold is no longer live.
+std::error_code reset(int fd, const Deadline& deadline) noexcept {
+    return reset_timeout_ioctl(fd, deadline ? kernel_seconds(*deadline - the_system().now()) : 0);
+}
+
+/// Asks a kernel without timeouts if the filesystem is frozen, without leaving it frozen.
+Outcome check_by_freezing(int fd) noexcept {
+    const std::error_code answer = freeze_ioctl(fd, 0);
+    if (answer == errc::already_frozen) {
+        return {};
+    }
+    if (answer) {
+        return {answer, {}};
+    }
+    return {make_error_code(errc::expired), thaw_ioctl(fd)};
+}
+
+/// Asks the kernel if the hold is live, and gives it a deadline.
+Outcome check(int fd, Hold& hold, const Deadline& deadline) noexcept {
+    const Outcome outcome =
+        hold.has_timeouts ? Outcome{reset(fd, deadline), {}} : check_by_freezing(fd);
+    if (outcome.code == errc::expired) {
+        hold.ended = outcome.code;
+    }
+    return outcome;
+}
+
+/// Finds out what the kernel can do, unless a live hold knows it, and says no to a timeout where it
+/// cannot.
+std::error_code learn(int fd, std::chrono::nanoseconds timeout, const Hold* live,
+                      bool* has_timeouts) noexcept {
+    std::error_code answer;
+    if (live == nullptr) {
+        answer = probe_timeout(fd);
+    } else if (!live->has_timeouts) {
+        answer = system_error_code(ENOTTY);
+    }
+    *has_timeouts = !answer;
+    return timeout == timeout.zero() ? std::error_code() : answer;
+}
+
+void sit(const std::shared_ptr<Hold>& hold, std::list<Deadline>& mine, Seat* seat) noexcept {
+    hold->seats.splice(hold->seats.end(), mine);
+    seat->hold = hold;
+    seat->deadline = std::prev(hold->seats.end());
+}
+
+} // namespace
+
+std::shared_ptr<Superblock> Superblock::find(dev_t device) {
+    Registry& known = registry();
+    const std::lock_guard lock(known.mutex);
+    for (auto it = known.superblocks.begin(); it != known.superblocks.end();) {
+        it = it->second.expired() ? known.superblocks.erase(it) : std::next(it);
+    }
+    auto& entry = known.superblocks[device];
+    auto superblock = entry.lock();
+    if (!superblock) {
+        superblock = std::make_shared<Superblock>();
+        entry = superblock;
+    }
+    return superblock;
+}
+
+Outcome Superblock::join(int fd, std::chrono::nanoseconds timeout, Seat* seat) {
+    const std::lock_guard lock(mutex_);
+    auto fresh = std::make_shared<Hold>();
+    std::list<Deadline> mine(1);
+    if (const auto error = learn(fd, timeout, current_.get(), &fresh->has_timeouts)) {
+        return {error, {}};
+    }
+    if (current_ && current_->has_timeouts) {
+        mine.front() = deadline_after(timeout);
+        const Outcome shared =
+            check(fd, *current_, later_of(latest(*current_, nullptr), mine.front()));
+        if (!shared.code) {
+            sit(current_, mine, seat);
+        }
+        if (shared.code != errc::expired) {
+            return shared;
+        }
+        forget_ended();
+    }
+    const std::error_code frozen = freeze_ioctl(fd, seconds_of(timeout));
+    if (frozen == errc::already_frozen && current_) {
+        sit(current_, mine, seat);
+        return {};
+    }
+    if (frozen) {
+        return {frozen, {}};
+    }
+    if (current_) { // a kernel without timeouts: it was thawed, or it would have been EBUSY
+        current_->ended = make_error_code(errc::expired);
+    }
+    mine.front() = deadline_after(timeout);
+    current_ = fresh;
+    sit(current_, mine, seat);
+    return {};
+}
+
+Outcome Superblock::adopt(int fd, std::chrono::nanoseconds timeout, Seat* seat) {
+    const std::lock_guard lock(mutex_);
+    if (current_ && current_->released.empty()) {
+        throw std::logic_error(
+            "libfreeze: adopt() of a filesystem that a guard of this process holds: "
+            "release() that one first");
+    }
+    auto hold = current_ ? current_ : std::make_shared<Hold>();
+    std::list<Deadline> mine{deadline_after(timeout)};
+    if (const auto error = learn(fd, timeout, current_.get(), &hold->has_timeouts)) {
+        return {error, {}};
+    }
+    const Deadline* const taken = hold->released.empty() ? nullptr : &hold->released.front();
+    const Outcome outcome = check(fd, *hold, later_of(latest(*hold, taken), mine.front()));
+    if (outcome.code) {
+        forget_ended();
+        return outcome;
+    }
+    if (taken != nullptr) {
+        hold->released.pop_front();
+    }
+    current_ = hold;
+    sit(current_, mine, seat);
+    return {};
+}
+
+Outcome Superblock::extend(int fd, std::chrono::nanoseconds timeout, Seat* seat) {
+    const std::lock_guard lock(mutex_);
+    Hold& hold = *seat->hold;
+    if (hold.ended) {
+        return {hold.ended, {}};
+    }
+    if (!hold.has_timeouts) {
+        return {system_error_code(ENOTTY), {}};
+    }
+    const Deadline wanted = deadline_after(timeout);
+    const Outcome outcome = check(fd, hold, later_of(latest(hold, &*seat->deadline), wanted));
+    if (!outcome.code) {
+        *seat->deadline = wanted;
+    }
+    forget_ended();
+    return outcome;
+}
+
+Outcome Superblock::leave(int fd, Seat* seat) {
+    const std::lock_guard lock(mutex_);
+    Hold& hold = *seat->hold;
+    Outcome outcome{hold.ended, {}};
+    if (!hold.ended) {
+        const std::optional<Deadline> others = latest(hold, &*seat->deadline);
+        if (others && !has_passed(*others)) {
+            outcome = check(fd, hold, *others);
+        } else {
+            outcome.code = thaw_ioctl(fd);
+            hold.ended = outcome.code && outcome.code != errc::expired
+                             ? std::error_code()
+                             : make_error_code(errc::expired);
+        }
+    }
+    if (!outcome.code || outcome.code == errc::expired) {
+        remove(seat);
+    }
+    return outcome;
+}
+
+void Superblock::release(Seat* seat) noexcept {
+    const std::lock_guard lock(mutex_);
+    auto& hold = *seat->hold;
+    hold.released.splice(hold.released.end(), hold.seats, seat->deadline);
+    forget_ended();
+    seat->hold.reset();
+}
+
+void Superblock::abandon(Seat* seat) noexcept {
+    const std::lock_guard lock(mutex_);
+    remove(seat);
+}
+
+void Superblock::remove(Seat* seat) noexcept {
+    seat->hold->seats.erase(seat->deadline);
+    forget_ended();
+    seat->hold.reset();
+}
+
+/// A hold that has ended is not shared any more, nor one that is only released: to this process it
+/// is gone.
+void Superblock::forget_ended() noexcept {
+    if (current_ && (current_->ended || current_->seats.empty())) {
+        current_.reset();
+    }
+}
+
+} // namespace libfreeze

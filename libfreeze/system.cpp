@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "system.hpp"
+
+#include <atomic>
+#include <cerrno>
+#include <memory>
+
+#include <fcntl.h>
+#include <libmount/libmount.h>
+#include <linux/stat.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+namespace libfreeze {
+
+namespace {
+
+// Not /proc/self: a thread may have entered another mount namespace than the process.
+constexpr const char* mount_table_path = "/proc/thread-self/mountinfo";
+
+struct TableDeleter {
+    void operator()(libmnt_table* table) const noexcept { mnt_unref_table(table); }
+};
+struct IteratorDeleter {
+    void operator()(libmnt_iter* iterator) const noexcept { mnt_free_iter(iterator); }
+};
+
+std::string text(const char* maybe) {
+    return maybe == nullptr ? std::string() : std::string(maybe);
+}
+
+Mount mount_of(libmnt_fs* line) {
+    return {static_cast<std::uint64_t>(mnt_fs_get_id(line)), mnt_fs_get_devno(line),
+            text(mnt_fs_get_target(line)), text(mnt_fs_get_fstype(line)),
+            text(mnt_fs_get_source(line))};
+}
+
+std::atomic<System*> replaced_system{nullptr};
+
+} // namespace
+
+int System::openat(int directory, const char* path, int flags) {
+    return ::openat(directory, path, flags);
+}
+
+int System::close(int fd) noexcept {
+    return ::close(fd);
+}
+
+int System::fstat(int fd, struct stat* status) {
+    return ::fstat(fd, status);
+}
+
+int System::ioctl(int fd, unsigned long request, std::int64_t* argument) {
+    return ::ioctl(fd, request, argument);
+}
+
+pid_t System::getpid() noexcept {
+    return ::getpid();
+}
+
+Clock::time_point System::now() noexcept {
+    return Clock::now();
+}
+
+int System::mount_id(int fd, std::uint64_t* id) {
+    struct statx status {};
+    if (::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &status) != 0) {
+        return -1;
+    }
+    if ((status.stx_mask & STATX_MNT_ID) == 0) {
+        errno = ENOSYS;
+        return -1;
+    }
+    *id = status.stx_mnt_id;
+    return 0;
+}
+
+int System::mounts(std::vector<Mount>* table) {
+    const std::unique_ptr<libmnt_table, TableDeleter> parsed(
+        mnt_new_table_from_file(mount_table_path));
+    const std::unique_ptr<libmnt_iter, IteratorDeleter> iterator(mnt_new_iter(MNT_ITER_FORWARD));
+    if (!parsed || !iterator) {
+        return -1;
+    }
+    table->clear();
+    libmnt_fs* line = nullptr;
+    while (mnt_table_next_fs(parsed.get(), iterator.get(), &line) == 0) {
+        table->push_back(mount_of(line));
+    }
+    return 0;
+}
+
+System& the_system() noexcept {
+    static auto* const real = new System; // never destroyed: guards may outlive the statics
+    System* const replacement = replaced_system.load();
+    return replacement == nullptr ? *real : *replacement;
+}
+
+void set_system(System* replacement) noexcept {
+    replaced_system.store(replacement);
+}
+
+} // namespace libfreeze

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "fake_kernel.hpp"
+
+#include <libfreeze/ioctl.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include <fcntl.h>
+
+namespace testing {
+
+using libfreeze::Clock;
+
+namespace {
+
+const char* request_name(unsigned long code) {
+    switch (code) {
+    case FIFREEZE:
+        return "FIFREEZE";
+    case FITHAW:
+        return "FITHAW";
+    case FIFREEZE_TIMEOUT:
+        return "FIFREEZE_TIMEOUT";
+    case FIFREEZE_RESET_TIMEOUT:
+        return "FIFREEZE_RESET_TIMEOUT";
+    default:
+        return "unknown request";
+    }
+}
+
+} // namespace
+
+FakeKernel::FakeKernel() {
+    files = {
+        {"/srv", {S_IFDIR, ext4, ext4, 0, 30}},
+        {"/srv/dir", {S_IFDIR, ext4, ext4, 0, 30}},
+        {"/srv/dir/file", {S_IFREG, ext4, ext4, 0, 30}},
+        {"/srv/dir/fifo", {S_IFIFO, ext4, ext4, 0, 30}},
+        {"/bind", {S_IFDIR, ext4, ext4, 0, 31}},
+        {"/pool", {S_IFDIR, btrfs, 0x2b, 0, 40}},
+        {"/pool/sub", {S_IFDIR, btrfs, 0x2c, 0, 40}},
+        {"/proc", {S_IFDIR, proc, proc, 0, 50}},
+        {"/dev", {S_IFDIR, devtmpfs, devtmpfs, 0, 60}},
+        {"/dev/sda1", {S_IFBLK, devtmpfs, devtmpfs, ext4, 60}},
+        {"/dev/sdb", {S_IFBLK, devtmpfs, devtmpfs, 0x810, 60}},
+        {"/dev/sdc", {S_IFBLK, devtmpfs, devtmpfs, 0x820, 60}},
+        {"/dev/null", {S_IFCHR, devtmpfs, devtmpfs, 0x103, 60}},
+    };
+    table = {
+        {30, ext4, "/srv", "ext4", "/dev/sda1"},   {31, ext4, "/bind", "ext4", "/dev/sda1"},
+        {40, btrfs, "/pool", "btrfs", "/dev/sdb"}, {50, proc, "/proc", "proc", "proc"},
+        {60, devtmpfs, "/dev", "devtmpfs", "dev"},
+    };
+    filesystems[ext4];
+    filesystems[btrfs];
+    filesystems[proc].freezable = false;
+    filesystems[devtmpfs].freezable = false;
+    libfreeze::set_system(this);
+}
+
+FakeKernel::~FakeKernel() {
+    libfreeze::set_system(nullptr);
+}
+
+void FakeKernel::advance(std::chrono::nanoseconds time) {
+    now_ += time;
+    expire();
+}
+
+bool FakeKernel::is_frozen(dev_t superblock) {
+    return filesystems.at(superblock).frozen;
+}
+
+int FakeKernel::foreign_freeze(pid_t who, dev_t superblock, std::int64_t seconds) {
+    return request(who, superblock, seconds == 0 ? FIFREEZE : FIFREEZE_TIMEOUT, &seconds) == 0
+               ? 0
+               : errno;
+}
+
+int FakeKernel::foreign_thaw(pid_t who, dev_t superblock) {
+    return request(who, superblock, FITHAW, nullptr) == 0 ? 0 : errno;
+}
+
+std::size_t FakeKernel::holds_of(pid_t who, dev_t superblock) {
+    const auto& holds = filesystems.at(superblock).holds;
+    return static_cast<std::size_t>(
+        std::count_if(holds.begin(), holds.end(),
+                      [who](const FakeHold& hold) { return hold.live && hold.owner == who; }));
+}
+
+std::size_t FakeKernel::count(const std::string& name) const {
+    return static_cast<std::size_t>(std::count_if(
+        calls.begin(), calls.end(), [&](const Call& call) { return call.name == name; }));
+}
+
+bool FakeKernel::fails(const std::string& name, int fd, std::int64_t argument) {
+    const std::size_t number = calls.size();
+    bool fail = failing_call == number;
+    if (failing_call && sticky && number > *failing_call) {
+        fail = calls[*failing_call].name == name;
+    }
+    calls.push_back({name, fd, argument, fail});
+    if (fail) {
+        errno = failing_errno;
+    }
+    return fail;
+}
+
+int FakeKernel::openat(int directory, const char* path, int flags) {
+    if (fails("openat", directory, flags)) {
+        return -1;
+    }
+    std::string name = path;
+    if (name == "." && directory != AT_FDCWD) {
+        name = descriptors_.at(directory).first;
+    }
+    const auto file = files.find(name);
+    if (file == files.end()) {
+        errno = ENOENT;
+        return -1;
+    }
+    if ((flags & O_DIRECTORY) != 0 && !S_ISDIR(file->second.mode)) {
+        errno = ENOTDIR;
+        return -1;
+    }
+    descriptors_[next_fd_] = {name, flags};
+    open_files.insert(next_fd_);
+    return next_fd_++;
+}
+
+int FakeKernel::close(int fd) noexcept {
+    return open_files.erase(fd) == 1 ? 0 : -1;
+}
+
+int FakeKernel::fstat(int fd, struct stat* status) {
+    if (fails("fstat", fd, 0)) {
+        return -1;
+    }
+    const FakeFile& file = files.at(descriptors_.at(fd).first);
+    *status = {};
+    status->st_mode = file.mode;
+    status->st_dev = file.st_dev;
+    status->st_rdev = file.rdev;
+    return 0;
+}
+
+int FakeKernel::mount_id(int fd, std::uint64_t* id) {
+    if (fails("mount_id", fd, 0)) {
+        return -1;
+    }
+    *id = files.at(descriptors_.at(fd).first).mount_id;
+    return 0;
+}
+
+int FakeKernel::mounts(std::vector<libfreeze::Mount>* result) {
+    if (fails("mounts", -1, 0)) {
+        return -1;
+    }
+    *result = table;
+    return 0;
+}
+
+int FakeKernel::ioctl(int fd, unsigned long code, std::int64_t* argument) {
+    if (fails(request_name(code), fd, argument == nullptr ? 0 : *argument)) {
+        return -1;
+    }
+    const auto& [path, flags] = descriptors_.at(fd);
+    if (open_files.count(fd) == 0 || (flags & O_PATH) != 0) {
+        errno = EBADF;
+        return -1;
+    }
+    return request(process, files.at(path).superblock, code, argument);
+}
+
+int FakeKernel::request(pid_t who, dev_t superblock, unsigned long code,
+                        const std::int64_t* argument) {
+    FakeFilesystem& filesystem = filesystems.at(superblock);
+    const bool freezes = code == FIFREEZE || code == FIFREEZE_TIMEOUT;
+    const std::int64_t seconds = code == FIFREEZE || argument == nullptr ? 0 : *argument;
+    int error = 0;
+    if (!patched) {
+        error = stock_request(filesystem, code);
+    } else if (freezes && !filesystem.freezable) {
+        error = EOPNOTSUPP;
+    } else if (seconds < 0) {
+        error = ERANGE;
+    } else if (freezes) {
+        error = freeze(who, filesystem, seconds);
+    } else if (FakeHold* const hold = chosen(who, filesystem); hold == nullptr || !hold->live) {
+        if (hold != nullptr && code == FITHAW) { // told once
+            filesystem.holds.erase(filesystem.holds.begin() + (hold - filesystem.holds.data()));
+        }
+        error = EINVAL;
+    } else if (code == FITHAW && hold->owner != who) {
+        hold->live = false; // its owner will be told
+    } else if (code == FITHAW) {
+        filesystem.holds.erase(filesystem.holds.begin() + (hold - filesystem.holds.data()));
+    } else {
+        hold->deadline = deadline_in(seconds);
+    }
+    settle(filesystem);
+    errno = error;
+    return error == 0 ? 0 : -1;
+}
+
+int FakeKernel::stock_request(FakeFilesystem& filesystem, unsigned long code) {
+    if (code != FIFREEZE && code != FITHAW) {
+        return ENOTTY;
+    }
+    if (code == FIFREEZE && !filesystem.freezable) {
+        return EOPNOTSUPP;
+    }
+    if (filesystem.frozen == (code == FIFREEZE)) {
+        return code == FIFREEZE ? EBUSY : EINVAL;
+    }
+    filesystem.frozen = !filesystem.frozen;
+    filesystem.thaws += filesystem.frozen ? 0 : 1;
+    return 0;
+}
+
+int FakeKernel::freeze(pid_t who, FakeFilesystem& filesystem, std::int64_t seconds) {
+    auto& holds = filesystem.holds;
+    const auto is_own = [who](const FakeHold& hold) { return hold.owner == who; };
+    if (std::none_of(holds.begin(), holds.end(),
+                     [&](const FakeHold& hold) { return is_own(hold) && hold.live; })) {
+        holds.erase(std::remove_if(holds.begin(), holds.end(), is_own), holds.end());
+    }
+    filesystem.entries.insert(who);
+    holds.push_back({who, true, deadline_in(seconds)});
+    return 0;
+}
+
+/// The hold that FITHAW and FIFREEZE_RESET_TIMEOUT of a process act on. No owner is ever gone here.
+FakeHold* FakeKernel::chosen(pid_t who, FakeFilesystem& filesystem) {
+    const bool known = filesystem.entries.count(who) != 0;
+    auto& holds = filesystem.holds;
+    const auto found = std::find_if(holds.rbegin(), holds.rend(), [&](const FakeHold& hold) {
+        return known ? hold.owner == who : hold.live;
+    });
+    return found == holds.rend() ? nullptr : &*found;
+}
+
+void FakeKernel::expire() {
+    for (auto& [device, filesystem] : filesystems) {
+        for (FakeHold& hold : filesystem.holds) {
+            hold.live = hold.live && (!hold.deadline || *hold.deadline > now_);
+        }
+        settle(filesystem);
+    }
+}
+
+void FakeKernel::settle(FakeFilesystem& filesystem) {
+    if (!patched) {
+        return;
+    }
+    const bool before = filesystem.frozen;
+    filesystem.frozen = std::any_of(filesystem.holds.begin(), filesystem.holds.end(),
+                                    [](const FakeHold& hold) { return hold.live; });
+    filesystem.thaws += before && !filesystem.frozen ? 1 : 0;
+}
+
+std::optional<Clock::time_point> FakeKernel::deadline_in(std::int64_t seconds) const {
+    if (seconds < 2) {
+        return std::nullopt;
+    }
+    return now_ + std::chrono::seconds(seconds);
+}
+
+} // namespace testing

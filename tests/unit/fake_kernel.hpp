@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/// A kernel small enough to be seen through: the hold table of the patched kernels and the plain
+/// freeze of a stock one, a mount table, file descriptors, a clock that stands still, and any call
+/// failing on demand.
+#pragma once
+
+#include "system.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace testing {
+
+/// A system call of the library, by the name of its request if it is an ioctl.
+struct Call {
+    std::string name;
+    int fd = -1;
+    std::int64_t argument = 0;
+    bool failed = false;
+};
+
+struct FakeHold {
+    pid_t owner = 0;
+    bool live = true;
+    std::optional<libfreeze::Clock::time_point> deadline;
+};
+
+/// A mounted filesystem.
+struct FakeFilesystem {
+    bool freezable = true;
+    bool frozen = false;         ///< stock: by anybody; patched: derived from the holds
+    std::vector<FakeHold> holds; ///< patched; the newest last
+    std::set<pid_t> entries;     ///< patched: who has ever frozen here
+    std::uint64_t thaws = 0;     ///< times it became writable
+};
+
+/// What a path names.
+struct FakeFile {
+    mode_t mode = 0;
+    dev_t superblock = 0;
+    dev_t st_dev = 0; ///< differs from the superblock's on btrfs
+    dev_t rdev = 0;
+    std::uint64_t mount_id = 0;
+};
+
+class FakeKernel final : public libfreeze::System {
+public:
+    FakeKernel();
+    ~FakeKernel() override;
+
+    /// A kernel with the patches?
+    bool patched = true;
+    /// The table of paths; any path that is not in it does not exist.
+    std::map<std::string, FakeFile> files;
+    std::vector<libfreeze::Mount> table;
+    std::map<dev_t, FakeFilesystem> filesystems;
+    pid_t process = 100;
+
+    /// The number of the call (from 0) that fails, and its errno. With `sticky`, so do all later
+    /// ones of its name.
+    std::optional<std::size_t> failing_call;
+    int failing_errno = 0;
+    bool sticky = false;
+    std::vector<Call> calls;
+    std::set<int> open_files;
+
+    void advance(std::chrono::nanoseconds time);
+    bool is_frozen(dev_t superblock);
+    /// What another process does with its own descriptor; 0 or the errno.
+    int foreign_freeze(pid_t who, dev_t superblock, std::int64_t seconds = 0);
+    int foreign_thaw(pid_t who, dev_t superblock);
+    /// Live holds of a process.
+    std::size_t holds_of(pid_t who, dev_t superblock);
+    [[nodiscard]] std::size_t count(const std::string& name) const;
+
+    int openat(int directory, const char* path, int flags) override;
+    int close(int fd) noexcept override;
+    int fstat(int fd, struct stat* status) override;
+    int ioctl(int fd, unsigned long request, std::int64_t* argument) override;
+    pid_t getpid() noexcept override { return process; }
+    libfreeze::Clock::time_point now() noexcept override { return now_; }
+    int mount_id(int fd, std::uint64_t* id) override;
+    int mounts(std::vector<libfreeze::Mount>* result) override;
+
+    static constexpr dev_t ext4 = 0x801;
+    static constexpr dev_t btrfs = 0x2a;
+    static constexpr dev_t proc = 0x15;
+    static constexpr dev_t devtmpfs = 0x06;
+
+private:
+    bool fails(const std::string& name, int fd, std::int64_t argument);
+    int request(pid_t who, dev_t superblock, unsigned long code, const std::int64_t* argument);
+    int stock_request(FakeFilesystem& filesystem, unsigned long code);
+    int freeze(pid_t who, FakeFilesystem& filesystem, std::int64_t seconds);
+    FakeHold* chosen(pid_t who, FakeFilesystem& filesystem);
+    void expire();
+    void settle(FakeFilesystem& filesystem);
+    std::optional<libfreeze::Clock::time_point> deadline_in(std::int64_t seconds) const;
+
+    libfreeze::Clock::time_point now_{std::chrono::hours(1)};
+    std::map<int, std::pair<std::string, int>> descriptors_; ///< path and flags
+    int next_fd_ = 10;
+};
+
+} // namespace testing
