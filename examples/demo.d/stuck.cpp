@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// stuck patched|stock MOUNTPOINT: a freezer writes to the filesystem that it has frozen itself, as
+// a backup program does that logs there. The timeout of its guard saves it; a stock kernel has none
+// and leaves it blocked until an administrator comes. Exit status 0 when this is what happened.
+
+#include "freezer.hpp"
+#include "probe.hpp"
+#include "timeline.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::vector<std::string> rows = {"freezer's freeze", "freezer's write", "writes held back"};
+
+void print(demo::Timeline& timeline, const demo::Probe& probe) {
+    for (const demo::Span& span : probe.held_back())
+        timeline.fill(rows[2], span, '#');
+    timeline.print();
+}
+
+bool saved_by_timeout(const std::string& mountpoint) {
+    const demo::Probe probe(mountpoint);
+    demo::Party freezer = demo::start_freezer(mountpoint);
+    demo::Timeline timeline(rows);
+
+    const std::int64_t asked = demo::now_ns();
+    const auto frozen = freezer.ask(demo::freezer_timeout, 10s);
+    if (!frozen || frozen->error != 0)
+        return false;
+    const std::int64_t write_began = demo::now_ns();
+    const auto written = freezer.ask("write", 10s);
+    if (!written || written->error != 0)
+        return false;
+    const auto thawed = freezer.ask("thaw", 10s);
+    const bool told = thawed && thawed->error == demo::expired;
+
+    timeline.fill(rows[0], {frozen->at, written->at}, '=');
+    timeline.fill(rows[1], {write_began, written->at}, 'D');
+    const bool writable = probe.observe() == demo::Probe::State::writable;
+    print(timeline, probe);
+    fmt::print("  result: freed after {} by its timeout of 2 s; its guard {}\n",
+               demo::seconds(written->at - frozen->at),
+               told ? "reports expired" : "DID NOT REPORT IT");
+    return told && writable && demo::in_time(asked, frozen->at, written->at);
+}
+
+bool stuck_for_ever(const std::string& mountpoint) {
+    const demo::Probe probe(mountpoint);
+    demo::Party freezer = demo::start_freezer(mountpoint);
+    demo::Party administrator = demo::start_administrator(mountpoint);
+    demo::Timeline timeline(rows);
+
+    const auto refused = freezer.ask(demo::freezer_timeout, 10s);
+    const bool no_timeout = refused && refused->error == demo::unsupported_by_kernel;
+    const auto frozen = freezer.ask("freeze 0", 10s);
+    const std::int64_t write_began = demo::now_ns();
+    const bool blocked = !freezer.ask("write", 4s);
+    const auto rescue = administrator.ask("thaw", 10s);
+    const auto written = freezer.late_reply(10s);
+    if (!frozen || !rescue || !written)
+        return false;
+
+    timeline.fill(rows[0], {frozen->at, rescue->at}, '=');
+    timeline.fill(rows[1], {write_began, written->at}, 'D');
+    print(timeline, probe);
+    fmt::print(
+        "  result: no timeout on this kernel; stuck until another process thawed, after {}\n",
+        demo::seconds(written->at - frozen->at));
+    return no_timeout && frozen->error == 0 && blocked && rescue->error == 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) try {
+    if (argc != 3) {
+        fmt::print(stderr, "usage: stuck patched|stock MOUNTPOINT\n");
+        return 2;
+    }
+    (void)std::setvbuf(stdout, nullptr, _IOLBF, 0); // children print too
+    const bool stock = std::string_view(argv[1]) == "stock";
+    const bool good = stock ? stuck_for_ever(argv[2]) : saved_by_timeout(argv[2]);
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+} catch (const std::exception& error) {
+    fmt::print(stderr, "stuck: {}\n", error.what());
+    return EXIT_FAILURE;
+}
