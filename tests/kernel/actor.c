@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Processes that do one operation at a time, each of which may block for ever. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+struct order {
+    ptrdiff_t op; /* from actor_main: an exec moves the program */
+    long argument[3];
+};
+
+int here = -1;
+long operation_value;
+
+static int my_channel, my_offspring;
+
+/* ---- in the actor --------------------------------------------------------------------------- */
+
+static operation* operation_at(ptrdiff_t offset) {
+    return (operation*)((uintptr_t)&actor_main + (uintptr_t)offset);
+}
+
+static void answer(int result, int64_t begun) {
+    struct report report = {.result = result,
+                            .pid = getpid(),
+                            .value = operation_value,
+                            .begun = begun,
+                            .ended = now_ns()};
+    if (send(my_channel, &report, sizeof(report), MSG_NOSIGNAL) != sizeof(report))
+        _exit(3);
+}
+
+static void serve(void) __attribute__((noreturn));
+static void serve(void) {
+    struct order order;
+
+    while (recv(my_channel, &order, sizeof(order), 0) == sizeof(order)) {
+        operation_value = 0;
+        int64_t begun = now_ns();
+        int result =
+            operation_at(order.op)(order.argument[0], order.argument[1], order.argument[2]);
+        answer(result, begun);
+    }
+    _exit(0);
+}
+
+static void* answer_and_serve(void* unused) {
+    (void)unused;
+    answer(0, now_ns());
+    serve();
+}
+
+void serve_in_place_of_leader(void) {
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, answer_and_serve, NULL))
+        _exit(3);
+    pthread_exit(NULL);
+}
+
+int op_reopen(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    here = open(volume.dir, O_RDONLY | O_DIRECTORY);
+    return here < 0 ? -errno : 0;
+}
+
+int op_close(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    int result = result_of(close(here));
+    here = -1;
+    return result;
+}
+
+int result_of(long returned) {
+    return returned < 0 ? -errno : (int)returned;
+}
+
+static int op_exit(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    _exit(0);
+}
+
+static int op_fork(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    pid_t pid = fork();
+    if (pid < 0)
+        return -errno;
+    if (pid == 0) {
+        my_channel = my_offspring;
+        serve();
+    }
+    operation_value = pid;
+    return 0;
+}
+
+int op_exec(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    char channel[12], offspring[12], root[12];
+    snprintf(channel, sizeof(channel), "%d", my_channel);
+    snprintf(offspring, sizeof(offspring), "%d", my_offspring);
+    snprintf(root, sizeof(root), "%d", here);
+    execl("/proc/self/exe", "freeze-abi", "--actor", channel, offspring, root, volume.dir,
+          (char*)NULL);
+    return -errno;
+}
+
+static void* exec_in_thread(void* unused) {
+    (void)unused;
+    op_exec(0, 0, 0);
+    _exit(3);
+}
+
+int op_exec_from_thread(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, exec_in_thread, NULL) == 0)
+        pthread_join(thread, NULL);
+    return -EAGAIN;
+}
+
+/* argv: --actor CHANNEL OFFSPRING ROOT DIRECTORY. Its first answer is that to the exec. */
+int actor_main(char** argv) {
+    my_channel = atoi(argv[0]);
+    my_offspring = atoi(argv[1]);
+    here = atoi(argv[2]);
+    snprintf(volume.dir, sizeof(volume.dir), "%s", argv[3]);
+    answer(0, now_ns());
+    serve();
+}
+
+/* ---- in the test ---------------------------------------------------------------------------- */
+
+static struct actor* new_actor(int mine[2], int offspring[2]) {
+    struct actor* who = calloc(1, sizeof(*who));
+    if (!who || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, mine) ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET, 0, offspring))
+        broken_at(__FILE__, __LINE__, "a new process: %s", strerror(errno));
+    who->channel = mine[0];
+    who->offspring = offspring[0];
+    return who;
+}
+
+static pid_t fork_with_pid(pid_t wanted) {
+    if (!wanted)
+        return fork();
+    struct clone_args arguments = {
+        .exit_signal = SIGCHLD, .set_tid = (uintptr_t)&wanted, .set_tid_size = 1};
+    return (pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments));
+}
+
+static struct actor* start_actor(pid_t wanted) {
+    int mine[2], offspring[2];
+    struct actor* who = new_actor(mine, offspring);
+
+    who->pid = fork_with_pid(wanted);
+    if (who->pid < 0)
+        broken_at(__FILE__, __LINE__, "fork: %s", strerror(errno));
+    if (who->pid == 0) {
+        my_channel = mine[1];
+        my_offspring = offspring[1];
+        serve();
+    }
+    close(mine[1]);
+    close(offspring[1]);
+    return who;
+}
+
+struct actor* actor_with_pid(pid_t wanted) {
+    struct actor* who = start_actor(wanted);
+
+    SETUP(call(who, op_reopen, 0, 0, 0));
+    return who;
+}
+
+struct actor* actor_outside(void) {
+    return start_actor(0);
+}
+
+struct actor* actor(void) {
+    return actor_with_pid(0);
+}
+
+struct actor* actor_forked_by(struct actor* parent) {
+    SETUP(call(parent, op_fork, 0, 0, 0));
+    struct actor* who = calloc(1, sizeof(*who));
+    if (!who)
+        broken_at(__FILE__, __LINE__, "out of memory");
+    who->pid = (pid_t)parent->last.value;
+    who->channel = parent->offspring;
+    who->offspring = -1;
+    parent->offspring = -1;
+    return who;
+}
+
+int actor_exec(struct actor* who, operation* op) {
+    return call(who, op, 0, 0, 0);
+}
+
+void begin(struct actor* who, operation* op, long a, long b, long c) {
+    struct order order = {(ptrdiff_t)((uintptr_t)op - (uintptr_t)&actor_main), {a, b, c}};
+
+    if (who->busy)
+        broken_at(__FILE__, __LINE__, "process %d has not answered yet", who->pid);
+    if (send(who->channel, &order, sizeof(order), MSG_NOSIGNAL) != sizeof(order))
+        broken_at(__FILE__, __LINE__, "process %d is gone: %s", who->pid, strerror(errno));
+    who->busy = true;
+}
+
+static int take_answer(struct actor* who, int within_ms) {
+    struct pollfd fd = {.fd = who->channel, .events = POLLIN};
+
+    if (poll(&fd, 1, within_ms) <= 0)
+        return BLOCKED;
+    if (recv(who->channel, &who->last, sizeof(who->last), 0) != sizeof(who->last))
+        return DIED;
+    who->busy = false;
+    return who->last.result;
+}
+
+int finish(struct actor* who, int within_ms) {
+    int64_t deadline = now_ns() + (int64_t)within_ms * 1000000;
+
+    for (;;) {
+        int result = take_answer(who, within_ms < 50 ? within_ms : 50);
+        if (result != BLOCKED)
+            return result;
+        if (task_state(who->pid) == 0 || task_state(who->pid) == 'Z')
+            return take_answer(who, 0) == BLOCKED ? DIED : who->last.result;
+        if (now_ns() >= deadline)
+            return BLOCKED;
+    }
+}
+
+bool finished(struct actor* who) {
+    return !who->busy || take_answer(who, 0) != BLOCKED;
+}
+
+int call(struct actor* who, operation* op, long a, long b, long c) {
+    begin(who, op, a, b, c);
+    return finish(who, patience_ms());
+}
+
+int elsewhere(struct actor* (*maker)(void), operation* op, long a, int within_ms) {
+    struct actor* who = maker();
+
+    begin(who, op, a, 0, 0);
+    int result = finish(who, within_ms);
+    kill_actor(who);
+    if (result != BLOCKED)
+        waitpid(who->pid, NULL, 0);
+    close(who->channel);
+    close(who->offspring);
+    free(who);
+    return result;
+}
+
+char task_state(pid_t pid) {
+    char path[32], text[512];
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    if (read_file(path, text, sizeof(text)) < 0)
+        return 0;
+    char* after_name = strrchr(text, ')');
+    return after_name ? after_name[2] : 0;
+}
+
+/* Whether it waits where writers wait for a thaw; yes when the kernel does not tell. */
+static bool waits_for_writers_lock(pid_t pid) {
+    char path[32], text[128];
+
+    snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
+    if (read_file(path, text, sizeof(text)) <= 0 || !strcmp(text, "0"))
+        return true;
+    return strstr(text, "percpu") != NULL;
+}
+
+bool blocks(struct actor* who) {
+    int64_t deadline = now_ns() + (int64_t)patience_ms() * 1000000;
+    int in_a_row = 0;
+
+    while (in_a_row < 5 && now_ns() < deadline) {
+        if (take_answer(who, 10) != BLOCKED)
+            return false;
+        in_a_row = task_state(who->pid) == 'D' ? in_a_row + 1 : 0;
+    }
+    return in_a_row == 5;
+}
+
+void kill_actor(struct actor* who) {
+    kill(who->pid, SIGKILL);
+}
+
+bool dies(struct actor* who, int within_ms) {
+    int64_t deadline = now_ns() + (int64_t)within_ms * 1000000;
+
+    while (task_state(who->pid) != 'Z' && task_state(who->pid) != 0) {
+        if (now_ns() > deadline)
+            return false;
+        sleep_ms(2);
+    }
+    return true;
+}
+
+void actor_exit(struct actor* who) {
+    begin(who, op_exit, 0, 0, 0);
+    if (!dies(who, patience_ms()))
+        broken_at(__FILE__, __LINE__, "process %d does not exit", who->pid);
+}
+
+void reap(struct actor* who) {
+    if (!dies(who, patience_ms()) || waitpid(who->pid, NULL, 0) != who->pid)
+        broken_at(__FILE__, __LINE__, "process %d cannot be reaped", who->pid);
+}
+
+/* ---- is it frozen? -------------------------------------------------------------------------- */
+
+int op_write(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    int fd = openat(here, "written", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    int result = result_of(pwrite(fd, "x", 1, 0));
+    close(fd);
+    return result < 0 ? result : 0;
+}
+
+struct actor* frozen_at(const char* file, int line) {
+    struct actor* writer = actor();
+
+    begin(writer, op_write, 0, 0, 0);
+    if (!blocks(writer))
+        fail_at(file, line, "not frozen: a write came to %s", result_name(writer->last.result));
+    if (!waits_for_writers_lock(writer->pid))
+        fail_at(file, line, "a write blocks, but not because of a freeze");
+    return writer;
+}
+
+void thawed_at(const char* file, int line) {
+    want_at(file, line, "a write", 0, elsewhere(actor, op_write, 0, patience_ms()));
+}
+
+void still_at(const char* file, int line, struct actor* writer) {
+    if (finished(writer))
+        fail_at(file, line, "the write that has to wait came to %s",
+                result_name(writer->last.result));
+}
+
+void let_go_at(const char* file, int line, struct actor* writer) {
+    want_at(file, line, "the waiting write", 0, finish(writer, patience_ms()));
+}
+
+void let_go_between_at(const char* file, int line, struct actor* writer, const struct report* start,
+                       double from, double to) {
+    const int64_t tick = 10000000; /* the clock that deadlines are counted in is coarse */
+
+    want_at(file, line, "the waiting write", 0, finish(writer, (int)(to * 1000) + patience_ms()));
+    if (writer->last.ended < start->begun + (int64_t)(from * 1e9) - tick)
+        fail_at(file, line, "let go %.3f s after the call, before %.1f s",
+                seconds(writer->last.ended - start->begun), from);
+    double late = to - from;
+    if (seconds(writer->last.ended - start->ended) > from + late * slowness())
+        fail_at(file, line, "let go %.3f s after the call, later than %.1f s",
+                seconds(writer->last.ended - start->ended), from + late * slowness());
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Deadlines: a hold with a timeout ends by itself, on time, and says so in the kernel's log. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+
+#include "harness.h"
+
+static void wait_until(const struct report* start, double after) {
+    sleep_until(start->ended + (int64_t)(after * 1e9));
+}
+
+static void expires(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze_for(owner, 2));
+    struct report start = owner->last;
+    struct actor* writer = FROZEN();
+    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    WANT(-EINVAL, reset(owner, 600));
+    WANT(-EINVAL, thaw(owner));
+    WANT(-EINVAL, thaw(owner));
+}
+
+static void three_seconds_are_not_two(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze_for(owner, 3));
+    struct report start = owner->last;
+    struct actor* writer = FROZEN();
+    LET_GO_BETWEEN(writer, &start, 3.0, 3.5);
+    WANT(-EINVAL, thaw(owner));
+}
+
+/* The freezer that writes to what it has frozen: only the deadline can save it. */
+static void saves_its_owner(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze_for(owner, 2));
+    struct report start = owner->last;
+    begin(owner, op_write, 0, 0, 0);
+    WAITS(owner);
+    LET_GO_BETWEEN(owner, &start, 2.0, 2.5);
+    WANT(-EINVAL, reset(owner, 600));
+    WANT(-EINVAL, thaw(owner));
+}
+
+static void thaws_after_its_owner(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze_for(owner, 2));
+    struct report start = owner->last;
+    struct actor* writer = FROZEN();
+    kill_actor(owner);
+    reap(owner);
+    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+}
+
+static void thawed_in_time(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze_for(owner, 2));
+    struct report start = owner->last;
+    WANT(0, thaw(owner));
+    /* The timer of a hold that is no more must not end the next one. */
+    WANT(0, freeze(owner));
+    struct actor* writer = FROZEN();
+    wait_until(&start, 2.6);
+    STILL_FROZEN(writer);
+    WANT(0, thaw(owner));
+    LET_GO(writer);
+}
+
+static void others_stay(void) {
+    struct actor *timed = actor(), *other = actor();
+
+    WANT(0, freeze_for(timed, 2));
+    struct report start = timed->last;
+    WANT(0, freeze(other));
+    struct actor* writer = FROZEN();
+    wait_until(&start, 2.6);
+    STILL_FROZEN(writer);
+    WANT(-EINVAL, reset(timed, 2));
+    WANT(-EINVAL, thaw(timed));
+    WANT(-EINVAL, thaw(timed));
+    CHECK(blocks(writer), "an expired owner has thawed another's hold");
+    WANT(0, thaw(other));
+    LET_GO(writer);
+}
+
+static void two_deadlines_of_one(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze_for(owner, 2));
+    struct report start = owner->last;
+    WANT(0, freeze_for(owner, 4));
+    struct actor* writer = FROZEN();
+    wait_until(&start, 2.6);
+    STILL_FROZEN(writer);
+    WANT(0, thaw(owner)); /* the second; the first has ended */
+    LET_GO(writer);
+    WANT(-EINVAL, thaw(owner));
+}
+
+/* The later freeze has the earlier deadline. */
+static void two_deadlines_of_two(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze_for(a, 3));
+    struct report start = a->last;
+    struct actor* writer = FROZEN();
+    WANT(0, freeze_for(b, 2));
+    wait_until(&start, 2.6);
+    WANT(-EINVAL, thaw(b));
+    CHECK(!finished(writer) || start.ended + 2900000000 < now_ns(), "thawed before the last");
+    LET_GO_BETWEEN(writer, &start, 3.0, 3.5);
+    WANT(-EINVAL, thaw(a));
+}
+
+/* ---- reset ----------------------------------------------------------------------------------- */
+
+static void reset_extends(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze_for(owner, 2));
+    struct report start = owner->last;
+    struct actor* writer = FROZEN();
+    wait_until(&start, 1.2);
+    WANT(0, reset(owner, 2));
+    struct report again = owner->last;
+    LET_GO_BETWEEN(writer, &again, 2.0, 2.5);
+    WANT(-EINVAL, reset(owner, 2));
+    WANT(-EINVAL, thaw(owner));
+}
+
+static void reset_shortens(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze_for(owner, 600));
+    struct actor* writer = FROZEN();
+    WANT(0, reset(owner, 2));
+    struct report start = owner->last;
+    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    WANT(-EINVAL, thaw(owner));
+}
+
+static void reset_gives_a_deadline(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze(owner));
+    struct actor* writer = FROZEN();
+    WANT(0, reset(owner, 2));
+    struct report start = owner->last;
+    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    WANT(-EINVAL, thaw(owner));
+}
+
+/* ---- none, and as good as none --------------------------------------------------------------- */
+
+static const int64_t endless[] = {0,
+                                  1,
+                                  INT_MAX,
+                                  (int64_t)INT_MAX + 1,
+                                  UINT_MAX,
+                                  (1ll << 32),
+                                  (1ll << 32) + 1,
+                                  (1ll << 32) + 2,
+                                  LLONG_MAX / 1000000000,
+                                  LLONG_MAX / 1000,
+                                  LLONG_MAX / 1000 + 1,
+                                  LLONG_MAX / 250,
+                                  LLONG_MAX / 250 + 1,
+                                  LLONG_MAX / 100,
+                                  LLONG_MAX / 2,
+                                  LLONG_MAX - 1,
+                                  LLONG_MAX};
+enum { ENDLESS = sizeof(endless) / sizeof(endless[0]) };
+
+/* One process per timeout, each with its only hold taken or reset by @set. */
+static void none_ends(int (*set)(struct actor*, int64_t)) {
+    struct actor* owner[ENDLESS];
+
+    for (int i = 0; i < ENDLESS; i++) {
+        owner[i] = actor();
+        CHECK(set(owner[i], endless[i]) == 0, "a timeout of %lld: %s", (long long)endless[i],
+              result_name(owner[i]->last.result));
+    }
+    struct actor* writer = FROZEN();
+    sleep_ms(2700);
+    STILL_FROZEN(writer);
+    for (int i = 0; i < ENDLESS; i++)
+        CHECK(thaw(owner[i]) == 0, "thaw after a timeout of %lld: %s", (long long)endless[i],
+              result_name(owner[i]->last.result));
+    LET_GO(writer);
+}
+
+static int freeze_then_reset(struct actor* who, int64_t timeout) {
+    int result = freeze_for(who, 2);
+
+    return result == 0 ? reset(who, timeout) : result;
+}
+
+static void none_or_huge(void) {
+    none_ends(freeze_for);
+}
+
+static void reset_to_none_or_huge(void) {
+    none_ends(freeze_then_reset);
+}
+
+/* ---- when the freeze itself takes long ------------------------------------------------------- */
+
+static void counts_from_the_completed_freeze(void) {
+    struct stuck stuck = stuck_writer();
+    struct actor* owner = actor();
+
+    begin(owner, op_freeze_for, 2, 0, 0);
+    WAITS(owner);
+    sleep_ms(2300);
+    let_stuck_writer_go(&stuck);
+    WANT(0, finish(owner, patience_ms()));
+    struct report completed = owner->last;
+    completed.begun = stuck.listener->last.begun;
+    struct actor* writer = FROZEN();
+    LET_GO_BETWEEN(writer, &completed, 2.0, 2.5);
+    WANT(-EINVAL, thaw(owner));
+}
+
+/* ---- the kernel's log ------------------------------------------------------------------------ */
+
+static int op_rename(long second, long b, long c) {
+    (void)b, (void)c;
+    return result_of(prctl(PR_SET_NAME, second ? "abi-renamed" : "abi-freezer"));
+}
+
+static int warnings(int mark, pid_t pid, const char* timeout, char line[1024]) {
+    char number[12];
+    const char* const words[] = {volume.type, volume.id, number, "abi-freezer", timeout, NULL};
+
+    snprintf(number, sizeof(number), "%d", pid);
+    return log_count(mark, words, line);
+}
+
+static void warns(void) {
+    int mark = log_mark();
+    char line[1024] = "";
+    struct actor *owner = actor(), *other = actor();
+
+    WANT(0, call(owner, op_rename, 0, 0, 0));
+    WANT(0, call(other, op_rename, 0, 0, 0));
+    WANT(0, freeze_for(owner, 3));
+    WANT(0, freeze_for(other, 600));
+    WANT(0, call(owner, op_rename, 1, 0, 0));
+    struct actor* writer = FROZEN();
+    sleep_ms((int)(3000 + 500 * slowness()));
+    int count = warnings(mark, owner->pid, "3", line);
+    CHECK(count == 1, "%d lines name %s, %s, %d, abi-freezer and 3", count, volume.type, volume.id,
+          owner->pid);
+    CHECK(!strncmp(line, "4,", 2), "not a warning: %s", line);
+    CHECK(!strstr(line, "abi-renamed"), "not the name as of the freeze: %s", line);
+    STILL_FROZEN(writer);
+    WANT(0, thaw(other));
+    LET_GO(writer);
+    WANT(0, warnings(mark, other->pid, "600", line));
+}
+
+static void silent_when_thawed(void) {
+    int mark = log_mark();
+    struct actor* owner = actor();
+    char line[1024];
+
+    WANT(0, call(owner, op_rename, 0, 0, 0));
+    WANT(0, freeze_for(owner, 2));
+    WANT(0, thaw(owner));
+    sleep_ms(2500);
+    WANT(0, warnings(mark, owner->pid, "2", line));
+}
+
+static const struct test deadlines_tests[] = {
+    {"deadlines.expires", "2 s: thawed after 2.0 to 2.5 s; reset and T are EINVAL then", expires,
+     FAILS_ON_STOCK, 0},
+    {"deadlines.three_seconds_are_not_two", "3 s: thawed after 3.0 to 3.5 s",
+     three_seconds_are_not_two, FAILS_ON_STOCK, 0},
+    {"deadlines.saves_its_owner", "a freezer that blocks on its own freeze is let go",
+     saves_its_owner, FAILS_ON_STOCK, 0},
+    {"deadlines.thaws_after_its_owner", "the deadline holds after SIGKILL of the owner",
+     thaws_after_its_owner, FAILS_ON_STOCK, 0},
+    {"deadlines.thawed_in_time", "the deadline of a thawed hold ends no other", thawed_in_time,
+     FAILS_ON_STOCK, 0},
+    {"deadlines.others_stay", "expiry leaves another process's hold alone", others_stay,
+     FAILS_ON_STOCK, 0},
+    {"deadlines.two_deadlines_of_one", "two deadlines of one process", two_deadlines_of_one,
+     FAILS_ON_STOCK, 0},
+    {"deadlines.two_deadlines_of_two", "two deadlines of two, the later freeze due first",
+     two_deadlines_of_two, FAILS_ON_STOCK, 0},
+    {"deadlines.reset_extends", "reset extends", reset_extends, FAILS_ON_STOCK, 0},
+    {"deadlines.reset_shortens", "reset shortens", reset_shortens, FAILS_ON_STOCK, 0},
+    {"deadlines.reset_gives_a_deadline", "reset gives a plain freeze a deadline",
+     reset_gives_a_deadline, FAILS_ON_STOCK, 0},
+    {"deadlines.none_or_huge", "0 and 1 are no timeout, huge ones are clamped", none_or_huge,
+     FAILS_ON_STOCK, 0},
+    {"deadlines.reset_to_none_or_huge", "... and the same for reset", reset_to_none_or_huge,
+     FAILS_ON_STOCK, 0},
+    {"deadlines.counts_from_the_completed_freeze", "the time that freezing takes does not count",
+     counts_from_the_completed_freeze, FAILS_ON_STOCK, 0},
+    {"deadlines.warns", "expiry is one warning: type, id, pid, name as of the freeze, timeout",
+     warns, FAILS_ON_STOCK, 0},
+    {"deadlines.silent_when_thawed", "no warning for a hold thawed in time", silent_when_thawed,
+     FAILS_ON_STOCK, 0},
+};
+TOPIC(deadlines);

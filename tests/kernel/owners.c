@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Whose hold a thaw takes: one's own, or, by an administrator, somebody else's. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+/* ---- a process that has frozen here thaws its own holds only --------------------------------- */
+
+static void own_holds_only(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze(a));
+    WANT(0, thaw(a));
+    WANT(0, freeze(b));
+    struct actor* writer = FROZEN();
+    for (int i = 0; i < 3; i++)
+        WANT(-EINVAL, thaw(a));
+    WANT(-EINVAL, reset(a, 2));
+    CHECK(blocks(writer), "thawed by a process that has no hold left");
+    WANT(0, thaw(b));
+    LET_GO(writer);
+}
+
+/* Not even that of a process that is gone: for that, it takes another process. */
+static void no_rescue_by_an_owner(void) {
+    struct actor *a = actor(), *gone = actor();
+
+    WANT(0, freeze(a));
+    WANT(0, thaw(a));
+    WANT(0, freeze(gone));
+    struct actor* writer = FROZEN();
+    actor_exit(gone);
+    reap(gone);
+    WANT(-EINVAL, thaw(a));
+    CHECK(blocks(writer), "an owner has rescued somebody else's hold");
+    WANT(0, admin_thaw());
+    LET_GO(writer);
+}
+
+/* A failed freeze makes no entry: its caller is still an administrator. */
+static void failed_freeze_makes_no_owner(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(-ERANGE, freeze_for(a, -1));
+    WANT(0, freeze(b));
+    WANT(0, thaw(a));
+    WANT(-EINVAL, thaw(b));
+}
+
+/* ---- an administrator ------------------------------------------------------------------------ */
+
+static void rescue_takes_the_newest(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze(a));
+    struct actor* writer = FROZEN();
+    WANT(0, freeze(b));
+    WANT(0, freeze(a));
+    WANT(0, admin_thaw()); /* a's second */
+    WANT(0, admin_thaw()); /* b's */
+    CHECK(blocks(writer), "thawed by two thaws of three");
+    WANT(-EINVAL, thaw(b));
+    WANT(-EINVAL, thaw(a));
+    STILL_FROZEN(writer);
+    WANT(0, thaw(a));
+    LET_GO(writer);
+    WANT(-EINVAL, thaw(a));
+}
+
+static void rescue_of_everything(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze(a));
+    struct actor* writer = FROZEN();
+    WANT(0, freeze(b));
+    WANT(0, admin_thaw());
+    WANT(0, admin_thaw());
+    LET_GO(writer);
+    WANT(-EINVAL, admin_thaw());
+    WANT(-EINVAL, thaw(a));
+    WANT(-EINVAL, thaw(b));
+}
+
+/* @leave ends or half-ends the owner of the oldest of three holds. */
+static void rescue_prefers(void (*leave)(struct actor*)) {
+    struct actor *gone = actor(), *b = actor(), *c = actor();
+
+    WANT(0, freeze(gone));
+    struct actor* writer = FROZEN();
+    WANT(0, freeze(b));
+    WANT(0, freeze(c));
+    leave(gone);
+    CHECK(blocks(writer), "thawed because an owner is gone");
+    WANT(0, admin_thaw());
+    WANT(0, thaw(c));
+    CHECK(blocks(writer), "thawed, though there is a hold left");
+    WANT(0, thaw(b));
+    LET_GO(writer);
+}
+
+static void exit_and_reap(struct actor* who) {
+    actor_exit(who);
+    reap(who);
+}
+
+static void kill_and_reap(struct actor* who) {
+    kill_actor(who);
+    reap(who);
+}
+
+/* SIGKILL while it waits for its own freeze: it cannot die, but it never comes back either. */
+static void kill_in_its_own_trap(struct actor* who) {
+    begin(who, op_write, 0, 0, 0);
+    WAITS(who);
+    kill_actor(who);
+    sleep_ms(50);
+    CHECK(task_state(who->pid) == 'D', "the process is not stuck");
+}
+
+static void rescue_after_exit(void) {
+    rescue_prefers(exit_and_reap);
+}
+
+static void rescue_after_sigkill(void) {
+    rescue_prefers(kill_and_reap);
+}
+
+static void rescue_of_a_zombie(void) {
+    rescue_prefers(actor_exit);
+}
+
+static void rescue_of_one_being_killed(void) {
+    rescue_prefers(kill_in_its_own_trap);
+}
+
+/* The oldest hold has no deadline, so only the other one can have thawed in time. */
+static void rescue_takes_the_newest_of_the_gone(void) {
+    struct actor *timed = actor(), *later = actor(), *alive = actor();
+
+    WANT(0, freeze_for(timed, 2));
+    struct report start = timed->last;
+    struct actor* writer = FROZEN();
+    WANT(0, freeze(later));
+    WANT(0, freeze(alive));
+    actor_exit(timed);
+    actor_exit(later);
+    WANT(0, admin_thaw());
+    WANT(0, thaw(alive));
+    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+}
+
+static void owner_exits(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze(owner));
+    struct actor* writer = FROZEN();
+    exit_and_reap(owner);
+    CHECK(blocks(writer), "thawed by its owner's exit");
+    WANT(0, admin_thaw());
+    LET_GO(writer);
+    WANT(-EINVAL, admin_thaw());
+}
+
+/* ---- an owner is told, once, that its hold has ended ----------------------------------------- */
+
+static void told_once(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze(a));
+    struct actor* writer = FROZEN();
+    WANT(0, freeze(a));
+    WANT(0, admin_thaw()); /* a's second */
+    WANT(0, freeze(b));
+    WANT(-EINVAL, thaw(a));
+    WANT(0, thaw(a));
+    CHECK(blocks(writer), "thawed, though b has a hold");
+    WANT(-EINVAL, thaw(a));
+    WANT(0, thaw(b));
+    LET_GO(writer);
+}
+
+/* An ended hold keeps its place among the live ones. */
+static void ended_hold_in_the_middle(void) {
+    struct actor* a = actor();
+
+    WANT(0, freeze(a));
+    struct actor* writer = FROZEN();
+    WANT(0, freeze(a));
+    WANT(0, admin_thaw());
+    WANT(0, freeze(a));
+    WANT(0, thaw(a));
+    WANT(-EINVAL, thaw(a));
+    CHECK(blocks(writer), "thawed, though a hold is left");
+    WANT(0, thaw(a));
+    LET_GO(writer);
+    WANT(-EINVAL, thaw(a));
+}
+
+/* Who was told by EINVAL on reset has forgotten nothing. */
+static void reset_forgets_nothing(void) {
+    struct actor* a = actor();
+
+    WANT(0, freeze(a));
+    struct actor* writer = FROZEN();
+    WANT(0, freeze(a));
+    WANT(0, admin_thaw());
+    WANT(-EINVAL, reset(a, 600));
+    WANT(-EINVAL, reset(a, 600));
+    WANT(-EINVAL, thaw(a));
+    WANT(0, reset(a, 600));
+    WANT(0, thaw(a));
+    LET_GO(writer);
+    WANT(-EINVAL, reset(a, 600));
+}
+
+static void new_freeze_forgets_the_ended(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze(a));
+    WANT(0, admin_thaw());
+    WANT(0, freeze(a));
+    WANT(0, freeze(b));
+    struct actor* writer = FROZEN();
+    WANT(0, thaw(a));
+    WANT(-EINVAL, thaw(a));
+    CHECK(blocks(writer), "thawed, though b has a hold");
+    WANT(0, thaw(b));
+    LET_GO(writer);
+}
+
+/* ---- reset chooses as thaw does -------------------------------------------------------------- */
+
+static void reset_by_an_administrator(void) {
+    struct actor *gone = actor(), *alive = actor();
+
+    WANT(-EINVAL, admin_reset(2));
+    WANT(0, freeze(gone));
+    WANT(0, freeze(alive));
+    struct actor* writer = FROZEN();
+    actor_exit(gone);
+    WANT(0, admin_reset(2));
+    sleep_ms(2700);
+    STILL_FROZEN(writer);
+    WANT(0, thaw(alive)); /* the other had the deadline */
+    LET_GO(writer);
+    WANT(-EINVAL, admin_reset(2));
+}
+
+static void reset_takes_ones_own(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze(a));
+    WANT(0, freeze(b));
+    WANT(0, reset(a, 2));
+    struct report start = a->last;
+    struct actor* writer = FROZEN();
+    WANT(0, thaw(b));
+    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    WANT(-EINVAL, thaw(a));
+}
+
+/* ---- what is one process --------------------------------------------------------------------- */
+
+static void forked_child_is_another(void) {
+    struct actor* parent = actor();
+
+    WANT(0, freeze(parent));
+    struct actor* writer = FROZEN();
+    WANT(0, freeze(parent));
+    struct actor* child = actor_forked_by(parent);
+    WANT(0, thaw(child)); /* as an administrator */
+    WANT(-EINVAL, thaw(parent));
+    CHECK(blocks(writer), "thawed, though the parent has a hold");
+    WANT(0, freeze(child)); /* an owner from now on */
+    WANT(0, thaw(child));
+    WANT(-EINVAL, thaw(child));
+    WANT(0, thaw(parent));
+    LET_GO(writer);
+}
+
+static void keeps_through(operation* exec) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze(a));
+    WANT(0, freeze(b));
+    struct actor* writer = FROZEN();
+    WANT(0, actor_exec(a, exec));
+    WANT(0, thaw(a));
+    WANT(-EINVAL, thaw(a));
+    CHECK(blocks(writer), "thawed, though b has a hold");
+    WANT(0, thaw(b));
+    LET_GO(writer);
+}
+
+static void exec_keeps(void) {
+    keeps_through(op_exec);
+}
+
+static void exec_from_a_thread_keeps(void) {
+    keeps_through(op_exec_from_thread);
+}
+
+static void* in_thread(void* op) {
+    return (void*)(intptr_t)(*(operation**)op)(0, 0, 0);
+}
+
+static int in_another_thread(operation* op) {
+    pthread_t thread;
+    void* result;
+
+    if (pthread_create(&thread, NULL, in_thread, &op) || pthread_join(thread, &result))
+        return -EAGAIN;
+    return (int)(intptr_t)result;
+}
+
+static int op_freeze_in_thread(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    return in_another_thread(op_freeze);
+}
+
+static int op_thaw_in_thread(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    return in_another_thread(op_thaw);
+}
+
+static void threads_share(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze(b));
+    struct actor* writer = FROZEN();
+    WANT(0, call(a, op_freeze_in_thread, 0, 0, 0));
+    WANT(0, call(a, op_freeze_in_thread, 0, 0, 0));
+    WANT(0, thaw(a));
+    WANT(0, call(a, op_thaw_in_thread, 0, 0, 0));
+    WANT(-EINVAL, call(a, op_thaw_in_thread, 0, 0, 0));
+    CHECK(blocks(writer), "thawed, though b has a hold");
+    WANT(0, thaw(b));
+    LET_GO(writer);
+}
+
+static int op_leader_exits(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    serve_in_place_of_leader();
+}
+
+/* Its first thread has exited, and /proc shows a zombie; but the process lives. */
+static void lives_without_its_leader(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze(a));
+    WANT(0, freeze(b));
+    struct actor* writer = FROZEN();
+    WANT(0, call(a, op_leader_exits, 0, 0, 0));
+    CHECK(dies(a, patience_ms()), "the first thread is still there");
+    WANT(0, admin_thaw()); /* b's, the newest */
+    WANT(-EINVAL, thaw(b));
+    CHECK(blocks(writer), "thawed, though a has a hold");
+    begin(a, op_thaw, 0, 0, 0);
+    for (int i = 0; i < 500 && !finished(a); i++)
+        sleep_ms(10);
+    CHECK(!a->busy, "the second thread does not answer");
+    WANT(0, a->last.result);
+    LET_GO(writer);
+}
+
+/* The same number is another process. */
+static void pid_reused(void) {
+    struct actor *a = actor(), *b = actor();
+    pid_t pid = a->pid;
+
+    WANT(0, freeze(a));
+    WANT(0, thaw(a));
+    WANT(0, freeze(b));
+    struct actor* writer = FROZEN();
+    exit_and_reap(a);
+    struct actor* heir = actor_with_pid(pid);
+    CHECK(heir->pid == pid, "the new process is %d, not %d", heir->pid, pid);
+    WANT(0, thaw(heir)); /* as an administrator */
+    LET_GO(writer);
+    WANT(-EINVAL, thaw(b));
+}
+
+static const struct test owners_tests[] = {
+    {"owners.own_holds_only", "who has frozen here cannot thaw another's hold", own_holds_only,
+     FAILS_ON_STOCK, 0},
+    {"owners.no_rescue_by_an_owner", "... nor that of a process that is gone",
+     no_rescue_by_an_owner, FAILS_ON_STOCK, 0},
+    {"owners.failed_freeze_makes_no_owner", "a failed freeze leaves its caller an administrator",
+     failed_freeze_makes_no_owner, FAILS_ON_STOCK, 0},
+    {"owners.rescue_takes_the_newest", "an administrator thaws the newest hold of anyone",
+     rescue_takes_the_newest, FAILS_ON_STOCK, 0},
+    {"owners.rescue_of_everything", "... until none is left", rescue_of_everything, FAILS_ON_STOCK,
+     0},
+    {"owners.rescue_after_exit", "... but first those of a process that has exited",
+     rescue_after_exit, FAILS_ON_STOCK, 0},
+    {"owners.rescue_after_sigkill", "... or was killed", rescue_after_sigkill, FAILS_ON_STOCK, 0},
+    {"owners.rescue_of_a_zombie", "... or is a zombie", rescue_of_a_zombie, FAILS_ON_STOCK, 0},
+    {"owners.rescue_of_one_being_killed", "... or is stuck in D with SIGKILL pending",
+     rescue_of_one_being_killed, FAILS_ON_STOCK, 0},
+    {"owners.rescue_newest_of_the_gone", "... the newest of those first",
+     rescue_takes_the_newest_of_the_gone, FAILS_ON_STOCK, 0},
+    {"owners.owner_exits", "a freeze outlives its process", owner_exits, SAME_ON_STOCK, 0},
+    {"owners.told_once", "an ended hold is EINVAL to its owner, once", told_once, FAILS_ON_STOCK,
+     0},
+    {"owners.ended_hold_in_the_middle", "... at its place in the stack", ended_hold_in_the_middle,
+     FAILS_ON_STOCK, 0},
+    {"owners.reset_forgets_nothing", "reset of an ended hold is EINVAL and forgets nothing",
+     reset_forgets_nothing, FAILS_ON_STOCK, 0},
+    {"owners.new_freeze_forgets_the_ended", "a freeze anew forgets what has ended",
+     new_freeze_forgets_the_ended, FAILS_ON_STOCK, 0},
+    {"owners.reset_by_an_administrator", "an administrator's reset takes what its thaw would take",
+     reset_by_an_administrator, FAILS_ON_STOCK, 0},
+    {"owners.reset_takes_ones_own", "an owner's reset takes its own hold", reset_takes_ones_own,
+     FAILS_ON_STOCK, 0},
+    {"owners.forked_child_is_another", "a forked child is another process", forked_child_is_another,
+     FAILS_ON_STOCK, 0},
+    {"owners.exec_keeps", "holds stay through exec", exec_keeps, FAILS_ON_STOCK, 0},
+    {"owners.exec_from_a_thread_keeps", "... by a thread that is not the leader",
+     exec_from_a_thread_keeps, FAILS_ON_STOCK, 0},
+    {"owners.threads_share", "threads of a process share its holds", threads_share, FAILS_ON_STOCK,
+     0},
+    {"owners.lives_without_its_leader", "a process whose leader has exited is not gone",
+     lives_without_its_leader, FAILS_ON_STOCK, 0},
+    {"owners.pid_reused", "another process with the same pid is not the owner", pid_reused,
+     SAME_ON_STOCK, 0},
+};
+TOPIC(owners);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* sysrq-j: every hold and every bdev freeze, of every filesystem; and nothing is eaten later. */
+#include <errno.h>
+
+#include "harness.h"
+
+static void press_j(void) {
+    int result = write_file("/proc/sysrq-trigger", "j");
+
+    if (result != 1)
+        lacking("sysrq");
+}
+
+static void wait_for_emergency_thaw(int mark) {
+    static const char* const words[] = {"Emergency", "Thaw", "complete", NULL};
+
+    for (int i = 0; i < patience_ms() / 20; i++) {
+        if (log_count(mark, words, NULL))
+            return;
+        sleep_ms(20);
+    }
+    fail_at(__FILE__, __LINE__, "the emergency thaw does not come to an end");
+}
+
+static void thaw_everything(void) {
+    int mark = log_mark();
+
+    press_j();
+    wait_for_emergency_thaw(mark);
+}
+
+static void suspend_still_freezes(void) {
+    WANT(0, suspend());
+    struct actor* writer = FROZEN();
+    WANT(0, resume());
+    LET_GO(writer);
+}
+
+static void one_hold(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze(owner));
+    struct actor* writer = FROZEN();
+    thaw_everything();
+    LET_GO(writer);
+    WANT(-EINVAL, thaw(owner));
+}
+
+static void all_holds(void) {
+    struct actor *a = actor(), *b = actor(), *gone = actor();
+
+    WANT(0, freeze(a));
+    struct actor* writer = FROZEN();
+    WANT(0, freeze(b));
+    WANT(0, freeze_for(a, 600));
+    WANT(0, freeze(gone));
+    actor_exit(gone);
+    thaw_everything();
+    LET_GO(writer);
+    WANT(-EINVAL, reset(a, 2));
+    WANT(-EINVAL, thaw(a));
+    WANT(-EINVAL, thaw(a));
+    WANT(-EINVAL, thaw(b));
+    WANT(-EINVAL, admin_thaw());
+}
+
+/* Those told of the end of their holds cannot undo a freeze that came after. */
+static void later_freeze_is_safe(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze(a));
+    WANT(0, freeze(a));
+    thaw_everything();
+    WANT(0, freeze(b));
+    struct actor* writer = FROZEN();
+    for (int i = 0; i < 3; i++)
+        WANT(-EINVAL, thaw(a));
+    CHECK(blocks(writer), "an owner of dropped holds has thawed another's");
+    WANT(0, thaw(b));
+    LET_GO(writer);
+}
+
+static void deadline_is_forgotten(void) {
+    struct actor *a = actor(), *b = actor();
+
+    WANT(0, freeze_for(a, 2));
+    struct report start = a->last;
+    thaw_everything();
+    WANT(0, freeze(b));
+    struct actor* writer = FROZEN();
+    sleep_until(start.ended + 2700000000);
+    STILL_FROZEN(writer);
+    WANT(-EINVAL, thaw(a));
+    WANT(0, thaw(b));
+    LET_GO(writer);
+}
+
+/*
+ * With the device suspended, ext4's thaw waits for the resume; so the emergency thaw is complete
+ * after it only.
+ */
+static void under_a_suspend(int nested) {
+    int mark = log_mark();
+    struct actor* owner = actor();
+
+    for (int i = 0; i < nested; i++)
+        WANT(0, freeze(owner));
+    WANT(0, suspend());
+    struct actor* writer = FROZEN();
+    press_j();
+    sleep_ms(300);
+    WANT(0, resume());
+    wait_for_emergency_thaw(mark);
+    LET_GO(writer);
+    WANT(-EINVAL, thaw(owner));
+    suspend_still_freezes();
+    /* Nor is there a bdev reference for a hold to be mistaken for. */
+    WANT(0, freeze(owner));
+    writer = FROZEN();
+    WANT(0, suspend());
+    WANT(0, resume());
+    CHECK(blocks(writer), "the resume has undone the ioctl's freeze");
+    WANT(0, thaw(owner));
+    LET_GO(writer);
+}
+
+static void one_hold_and_a_suspend(void) {
+    under_a_suspend(1);
+}
+
+static void holds_and_a_suspend(void) {
+    under_a_suspend(3);
+}
+
+static void suspend_alone(void) {
+    under_a_suspend(0);
+}
+
+static const struct test sysrq_tests[] = {
+    {"sysrq.one_hold", "sysrq-j thaws; the owner's T is EINVAL", one_hold, SAME_ON_STOCK, NEEDS_VM},
+    {"sysrq.all_holds", "... with any number of holds", all_holds, FAILS_ON_STOCK, NEEDS_VM},
+    {"sysrq.later_freeze_is_safe", "... and a later freeze is not undone by their owners",
+     later_freeze_is_safe, FAILS_ON_STOCK, NEEDS_VM},
+    {"sysrq.deadline_is_forgotten", "... nor by their deadlines", deadline_is_forgotten,
+     FAILS_ON_STOCK, NEEDS_VM},
+    {"sysrq.suspend_alone", "S j R; then S holds writes again", suspend_alone, SAME_ON_STOCK,
+     NEEDS_VM | NEEDS_DM_FREEZE},
+    {"sysrq.one_hold_and_a_suspend", "F S j R; then S holds writes again", one_hold_and_a_suspend,
+     SAME_ON_STOCK, NEEDS_VM | NEEDS_DM_FREEZE},
+    {"sysrq.holds_and_a_suspend", "F F F S j R; then S holds writes again", holds_and_a_suspend,
+     FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM_FREEZE},
+};
+TOPIC(sysrq);
