@@ -29,7 +29,7 @@ class Progress:
         try:
             self.expected, self.seconds = map(int, record.read_text().split())
         except (OSError, ValueError):
-            self.expected, self.seconds = 1700, 420
+            self.expected, self.seconds = 1750, 420
         self.tty = sys.stderr.isatty()
         say(f"building {what}: {self.seconds // 60 + 1} min or less on a machine as this")
 
@@ -72,7 +72,8 @@ def make_command(tree, objects=None):
 
 
 def make_environment():
-    env = dict(os.environ, LC_ALL="C", CCACHE_MAXSIZE="5G", CCACHE_NOHASHDIR="1")
+    env = dict(os.environ, LC_ALL="C", CCACHE_MAXSIZE="5G", CCACHE_NOHASHDIR="1",
+               CCACHE_DEPEND="1")
     env.setdefault("CCACHE_DIR", str(cache_dir("ccache")))
     for name in ("MAKEFLAGS", "MFLAGS", "KBUILD_OUTPUT", "KERNEL_SRC"):
         env.pop(name, None)

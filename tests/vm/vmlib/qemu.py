@@ -29,7 +29,7 @@ COMMAND_LINE = [
     "rootflags=trans=virtio,version=9p2000.L,msize=512000,cache=loose", "ro",
     "panic=-1", "oops=panic", "panic_on_warn=0", "nokaslr", "random.trust_cpu=on",
     # An emulated CPU on a busy machine is slow, not stuck.
-    "sysctl.kernel.watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120",
+    "no_timer_check", "sysctl.kernel.watchdog_thresh=60", "rcupdate.rcu_cpu_stall_timeout=120",
     "workqueue.watchdog_thresh=120",
 ]
 
