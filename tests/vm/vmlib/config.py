@@ -21,6 +21,7 @@ FLAVOURS = {
     # One patch after the other, for tests/patches.
     "step1": Flavour(1, ["base", "narrow"]),
     "step2": Flavour(2, ["base", "narrow"]),
+    "touched": Flavour(None, ["base", "touched"]),
 }
 
 LINE = re.compile(r"(?:# )?(CONFIG_\w+)(?:=(.*)| is not set)$")

@@ -137,6 +137,7 @@ def build_pinned(about, files, kernel, flavour):
         shutil.copy(built, part / "bzImage")
         shutil.copy(work / "System.map", part)
         shutil.copy(work / ".config", part / "config")
+        shutil.copy(log, part / "build.log")
         part.rename(image.parent)
         shutil.rmtree(work)
     return image
