@@ -37,9 +37,13 @@ std::string place(const Filesystem& filesystem) {
 }
 
 std::string explanation(Operation operation, const Filesystem& filesystem, std::error_code code) {
-    if (code == errc::expired) {
+    const bool held = operation == Operation::extend || operation == Operation::thaw;
+    if (held && code == errc::expired) {
         return "it did not stay frozen (timeout, administrator or sysrq): discard what was copied "
                "meanwhile";
+    }
+    if (operation == Operation::adopt && code == errc::expired) {
+        return "there is no freeze to take over: freeze it";
     }
     if (code == errc::unsupported_by_kernel) {
         return "this kernel has no freeze timeout: use none, or a kernel with libfreeze's patches";

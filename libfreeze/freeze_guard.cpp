@@ -89,7 +89,10 @@ FreezeGuard::Impl::~Impl() {
     if (!seat_.hold || !is_ours()) {
         return;
     }
-    const Outcome outcome = superblock_->leave(target_.fd.get(), &seat_);
+    Outcome outcome = superblock_->leave(target_.fd.get(), &seat_);
+    if (seat_.hold) { // still frozen: nobody will try again after this
+        outcome = superblock_->leave(target_.fd.get(), &seat_);
+    }
     if (seat_.hold) {
         superblock_->abandon(&seat_);
     }

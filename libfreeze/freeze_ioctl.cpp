@@ -43,7 +43,9 @@ std::error_code probe_timeout(int fd) noexcept {
     if (answer == system_error_code(ERANGE)) {
         return {};
     }
-    return system_error_code(answer == system_error_code(EPERM) ? EPERM : ENOTTY);
+    const bool forbidden =
+        answer == std::errc::operation_not_permitted || answer == std::errc::permission_denied;
+    return forbidden ? answer : system_error_code(ENOTTY);
 }
 
 } // namespace libfreeze

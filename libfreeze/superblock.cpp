@@ -90,31 +90,31 @@ Outcome check_by_freezing(int fd) noexcept {
     if (answer) {
         return {answer, {}};
     }
-    return {make_error_code(errc::expired), thaw_ioctl(fd)};
+    std::error_code leftover = thaw_ioctl(fd);
+    if (leftover) { // once more: nobody else will
+        leftover = thaw_ioctl(fd);
+    }
+    return {make_error_code(errc::expired), leftover};
 }
 
 /// Asks the kernel if the hold is live, and gives it a deadline.
 Outcome check(int fd, Hold& hold, const Deadline& deadline) noexcept {
     const Outcome outcome =
-        hold.has_timeouts ? Outcome{reset(fd, deadline), {}} : check_by_freezing(fd);
+        hold.no_timeouts ? check_by_freezing(fd) : Outcome{reset(fd, deadline), {}};
     if (outcome.code == errc::expired) {
         hold.ended = outcome.code;
     }
     return outcome;
 }
 
-/// Finds out what the kernel can do, unless a live hold knows it, and says no to a timeout where it
-/// cannot.
-std::error_code learn(int fd, std::chrono::nanoseconds timeout, const Hold* live,
-                      bool* has_timeouts) noexcept {
-    std::error_code answer;
-    if (live == nullptr) {
-        answer = probe_timeout(fd);
-    } else if (!live->has_timeouts) {
-        answer = system_error_code(ENOTTY);
-    }
-    *has_timeouts = !answer;
-    return timeout == timeout.zero() ? std::error_code() : answer;
+/// Finds out why there are no timeouts, unless a live hold knows it. Returns what forbids the call:
+/// a timeout that cannot be had, or a hold to be shared that cannot be asked about.
+std::error_code learn(int fd, std::chrono::nanoseconds timeout, const Hold* live, bool shared,
+                      Hold* fresh) noexcept {
+    fresh->no_timeouts = live == nullptr ? probe_timeout(fd) : live->no_timeouts;
+    const bool unknown = fresh->no_timeouts && fresh->no_timeouts != errc::unsupported_by_kernel;
+    return timeout != timeout.zero() || (shared && unknown) ? fresh->no_timeouts
+                                                            : std::error_code();
 }
 
 void sit(const std::shared_ptr<Hold>& hold, std::list<Deadline>& mine, Seat* seat) noexcept {
@@ -144,10 +144,10 @@ Outcome Superblock::join(int fd, std::chrono::nanoseconds timeout, Seat* seat) {
     const std::lock_guard lock(mutex_);
     auto fresh = std::make_shared<Hold>();
     std::list<Deadline> mine(1);
-    if (const auto error = learn(fd, timeout, current_.get(), &fresh->has_timeouts)) {
+    if (const auto error = learn(fd, timeout, current_.get(), current_ != nullptr, fresh.get())) {
         return {error, {}};
     }
-    if (current_ && current_->has_timeouts) {
+    if (current_ && !current_->no_timeouts) {
         mine.front() = deadline_after(timeout);
         const Outcome shared =
             check(fd, *current_, later_of(latest(*current_, nullptr), mine.front()));
@@ -185,7 +185,7 @@ Outcome Superblock::adopt(int fd, std::chrono::nanoseconds timeout, Seat* seat) 
     }
     auto hold = current_ ? current_ : std::make_shared<Hold>();
     std::list<Deadline> mine{deadline_after(timeout)};
-    if (const auto error = learn(fd, timeout, current_.get(), &hold->has_timeouts)) {
+    if (const auto error = learn(fd, timeout, current_.get(), true, hold.get())) {
         return {error, {}};
     }
     const Deadline* const taken = hold->released.empty() ? nullptr : &hold->released.front();
@@ -208,8 +208,8 @@ Outcome Superblock::extend(int fd, std::chrono::nanoseconds timeout, Seat* seat)
     if (hold.ended) {
         return {hold.ended, {}};
     }
-    if (!hold.has_timeouts) {
-        return {system_error_code(ENOTTY), {}};
+    if (hold.no_timeouts) {
+        return {hold.no_timeouts, {}};
     }
     const Deadline wanted = deadline_after(timeout);
     const Outcome outcome = check(fd, hold, later_of(latest(hold, &*seat->deadline), wanted));

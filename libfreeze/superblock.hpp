@@ -23,7 +23,8 @@ struct Hold {
     std::list<Deadline> seats;    ///< of the guards
     std::list<Deadline> released; ///< of guards that went away and left the filesystem frozen
     std::error_code ended; ///< how it was found out that the kernel has ended the hold; none: live
-    bool has_timeouts = false; ///< whether the kernel knows FIFREEZE_RESET_TIMEOUT
+    std::error_code
+        no_timeouts; ///< why not FIFREEZE_RESET_TIMEOUT: ENOTTY, or not allowed; none: it works
 };
 
 /// A guard's share of a hold.

@@ -63,6 +63,10 @@ FakeKernel::~FakeKernel() {
     libfreeze::set_system(nullptr);
 }
 
+void FakeKernel::open_as(int fd, const std::string& path) {
+    descriptors_[fd] = {path, O_RDWR};
+}
+
 void FakeKernel::advance(std::chrono::nanoseconds time) {
     now_ += time;
     expire();
@@ -108,6 +112,7 @@ bool FakeKernel::fails(const std::string& name, int fd, std::int64_t argument) {
 }
 
 int FakeKernel::openat(int directory, const char* path, int flags) {
+    const std::lock_guard lock(mutex_);
     if (fails("openat", directory, flags)) {
         return -1;
     }
@@ -134,6 +139,7 @@ int FakeKernel::close(int fd) noexcept {
 }
 
 int FakeKernel::fstat(int fd, struct stat* status) {
+    const std::lock_guard lock(mutex_);
     if (fails("fstat", fd, 0)) {
         return -1;
     }
@@ -146,6 +152,7 @@ int FakeKernel::fstat(int fd, struct stat* status) {
 }
 
 int FakeKernel::mount_id(int fd, std::uint64_t* id) {
+    const std::lock_guard lock(mutex_);
     if (fails("mount_id", fd, 0)) {
         return -1;
     }
@@ -154,6 +161,7 @@ int FakeKernel::mount_id(int fd, std::uint64_t* id) {
 }
 
 int FakeKernel::mounts(std::vector<libfreeze::Mount>* result) {
+    const std::lock_guard lock(mutex_);
     if (fails("mounts", -1, 0)) {
         return -1;
     }
@@ -162,6 +170,7 @@ int FakeKernel::mounts(std::vector<libfreeze::Mount>* result) {
 }
 
 int FakeKernel::ioctl(int fd, unsigned long code, std::int64_t* argument) {
+    const std::lock_guard lock(mutex_);
     if (fails(request_name(code), fd, argument == nullptr ? 0 : *argument)) {
         return -1;
     }

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -69,6 +70,8 @@ public:
     std::vector<Call> calls;
     std::set<int> open_files;
 
+    /// An inherited descriptor, such as standard error.
+    void open_as(int fd, const std::string& path);
     void advance(std::chrono::nanoseconds time);
     bool is_frozen(dev_t superblock);
     /// What another process does with its own descriptor; 0 or the errno.
@@ -102,6 +105,7 @@ private:
     void settle(FakeFilesystem& filesystem);
     std::optional<libfreeze::Clock::time_point> deadline_in(std::int64_t seconds) const;
 
+    std::recursive_mutex mutex_; ///< the calls may come from several threads
     libfreeze::Clock::time_point now_{std::chrono::hours(1)};
     std::map<int, std::pair<std::string, int>> descriptors_; ///< path and flags
     int next_fd_ = 10;

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/// Every system call of every operation fails, in turn, with each error it can have, once or for
+/// good.
+#include "fake_kernel.hpp"
+#include "reports.hpp"
+
+#include <libfreeze/freeze.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators_all.hpp>
+
+#include <cerrno>
+#include <functional>
+
+using namespace std::chrono_literals;
+using libfreeze::errc;
+using libfreeze::FreezeGuard;
+using testing::FakeKernel;
+using testing::Reports;
+
+namespace {
+
+constexpr dev_t ext4 = FakeKernel::ext4;
+
+/// What the program was told.
+struct Told {
+    std::vector<std::error_code> errors;
+    int thawed = 0;     ///< times that thaw() said yes
+    bool lasted = true; ///< whenever thaw() said yes, it had been frozen since the guard was made
+};
+
+using Scenario = std::function<void(FakeKernel&, Told&)>;
+
+template <typename Function>
+bool tell(Told& told, Function&& function) {
+    try {
+        function();
+        return true;
+    } catch (const std::system_error& error) {
+        told.errors.push_back(error.code());
+        return false;
+    }
+}
+
+void thaw(FakeKernel& kernel, FreezeGuard& guard, std::uint64_t thaws_before, Told& told) {
+    auto& filesystem = kernel.filesystems[ext4];
+    const bool frozen = filesystem.frozen && filesystem.thaws == thaws_before;
+    if (guard && tell(told, [&] { guard.thaw(); })) {
+        told.lasted = told.lasted && frozen;
+    }
+}
+
+libfreeze::Options timeout(const FakeKernel& kernel) {
+    libfreeze::Options options;
+    options.timeout = kernel.patched ? 30s : 0s;
+    return options;
+}
+
+void one_guard(FakeKernel& kernel, Told& told) {
+    FreezeGuard guard;
+    if (tell(told, [&] { guard = FreezeGuard("/srv/dir", timeout(kernel)); })) {
+        CHECK(kernel.is_frozen(ext4));
+    }
+    if (guard && kernel.patched) {
+        tell(told, [&] { guard.extend(20s); });
+    }
+    thaw(kernel, guard, 0, told);
+}
+
+void through_a_fifo(FakeKernel& kernel, Told& told) {
+    FreezeGuard guard;
+    tell(told, [&] { guard = FreezeGuard("/srv/dir/fifo"); });
+    thaw(kernel, guard, 0, told);
+}
+
+void destructor_only(FakeKernel& kernel, Told& told) {
+    tell(told, [&] { const FreezeGuard guard("/srv", timeout(kernel)); });
+}
+
+void two_guards(FakeKernel& kernel, Told& told) {
+    FreezeGuard first;
+    FreezeGuard second;
+    tell(told, [&] { first = FreezeGuard("/srv", timeout(kernel)); });
+    tell(told, [&] { second = FreezeGuard("/bind"); });
+    thaw(kernel, first, 0, told);
+    thaw(kernel, second, 0, told);
+}
+
+void released_and_adopted(FakeKernel& kernel, Told& told) {
+    FreezeGuard guard;
+    if (tell(told, [&] { guard = FreezeGuard("/srv"); })) {
+        guard.release();
+        // So that nothing stays frozen by intention, whatever happens to the library's adopt.
+        for (int attempt = 0; attempt < 2 && !guard; ++attempt) {
+            tell(told, [&] { guard = FreezeGuard::adopt("/srv"); });
+        }
+        if (!guard) {
+            kernel.foreign_thaw(kernel.process, ext4);
+        }
+    }
+    thaw(kernel, guard, 0, told);
+}
+
+void thawed_by_another(FakeKernel& kernel, Told& told) {
+    FreezeGuard first;
+    FreezeGuard second;
+    const bool made = tell(told, [&] { first = FreezeGuard("/srv"); });
+    tell(told, [&] { second = FreezeGuard("/srv"); });
+    kernel.foreign_thaw(300, ext4);
+    Told ignored;
+    thaw(kernel, first, 0, made ? told : ignored);
+    thaw(kernel, second, 0, told);
+}
+
+std::vector<int> errors_of(const std::string& call) {
+    if (call == "openat") {
+        return {ENOENT, EACCES, ELOOP, ENOTDIR, EMFILE, ENFILE, ENOMEM, EIO, EPERM};
+    }
+    if (call == "fstat") {
+        return {EIO, ENOMEM, EOVERFLOW};
+    }
+    if (call == "mount_id" || call == "mounts") {
+        return {ENOSYS, ENOENT, ENOMEM};
+    }
+    if (call == "FITHAW") {
+        return {EPERM, EIO, ENOMEM};
+    }
+    if (call == "FIFREEZE_RESET_TIMEOUT") {
+        return {EPERM, EACCES};
+    }
+    return {EPERM, EOPNOTSUPP, ENOMEM, EOVERFLOW, EIO, ENOSPC, EROFS};
+}
+
+void check_aftermath(FakeKernel& kernel, const Told& told) {
+    CHECK(kernel.open_files.empty());
+    CHECK(told.lasted);
+    const bool thaw_cannot_work =
+        kernel.sticky && kernel.calls[*kernel.failing_call].name == "FITHAW";
+    if (thaw_cannot_work) { // then somebody must have been told, for each guard that could not
+        CHECK(told.errors.size() + Reports::all().size() > 0);
+    } else {
+        CHECK_FALSE(kernel.is_frozen(ext4));
+        CHECK(kernel.holds_of(kernel.process, ext4) == 0);
+    }
+}
+
+/// Runs the scenario once for each call in it, error of that call, and once or for good.
+void fail_everywhere(bool patched, const Scenario& scenario) {
+    std::vector<std::string> names;
+    {
+        FakeKernel kernel;
+        kernel.patched = patched;
+        Told told;
+        scenario(kernel, told);
+        for (const auto& call : kernel.calls) {
+            names.push_back(call.name);
+        }
+        REQUIRE_FALSE(kernel.is_frozen(ext4));
+    }
+    for (std::size_t number = 0; number < names.size(); ++number) {
+        for (const int error : errors_of(names[number])) {
+            for (const bool sticky : {false, true}) {
+                const Reports reports;
+                FakeKernel kernel;
+                kernel.patched = patched;
+                kernel.failing_call = number;
+                kernel.failing_errno = error;
+                kernel.sticky = sticky;
+                INFO("call " << number << ", " << names[number] << ", error " << error
+                             << (sticky ? " for good" : " once")
+                             << (patched ? ", patched" : ", stock"));
+                Told told;
+                scenario(kernel, told);
+                check_aftermath(kernel, told);
+            }
+        }
+    }
+}
+
+} // namespace
+
+TEST_CASE("a call that fails leaves nothing frozen and nothing open, and no success is claimed") {
+    const bool patched = GENERATE(false, true);
+    SECTION("one guard") {
+        fail_everywhere(patched, one_guard);
+    }
+    SECTION("through a FIFO") {
+        fail_everywhere(patched, through_a_fifo);
+    }
+    SECTION("destructor only") {
+        fail_everywhere(patched, destructor_only);
+    }
+    SECTION("two guards") {
+        fail_everywhere(patched, two_guards);
+    }
+    SECTION("released and adopted") {
+        fail_everywhere(patched, released_and_adopted);
+    }
+    SECTION("thawed by another") {
+        fail_everywhere(patched, thawed_by_another);
+    }
+}
+
+TEST_CASE("a thaw that fails can be tried again") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(false, true);
+    const int error = GENERATE(EIO, EPERM);
+    FreezeGuard guard("/srv");
+    kernel.failing_call = kernel.calls.size();
+    kernel.failing_errno = error;
+    std::error_code code;
+    guard.thaw(code);
+    CHECK(code == std::error_code(error, std::system_category()));
+    CHECK(guard);
+    CHECK(kernel.is_frozen(ext4));
+    guard.thaw();
+    CHECK_FALSE(kernel.is_frozen(ext4));
+}
+
+TEST_CASE("a destructor tries a second time to thaw") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(false, true);
+    const Reports reports;
+    {
+        const FreezeGuard guard("/srv");
+        kernel.failing_call = kernel.calls.size();
+        kernel.failing_errno = EIO;
+    }
+    CHECK_FALSE(kernel.is_frozen(ext4));
+    CHECK(Reports::all().empty());
+}
+
+TEST_CASE("a destructor that cannot thaw says that the filesystem is still frozen") {
+    FakeKernel kernel;
+    const Reports reports;
+    {
+        const FreezeGuard guard("/srv");
+        kernel.failing_call = kernel.calls.size();
+        kernel.failing_errno = EIO;
+        kernel.sticky = true;
+    }
+    REQUIRE(Reports::all().size() == 1);
+    const std::string text = Reports::all().front().what();
+    CAPTURE(text);
+    CHECK(text.find("cannot thaw '/srv' (ext4): it is still frozen") == 0);
+}
+
+TEST_CASE("a lost seat does not keep the others' freeze") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(false, true);
+    const Reports reports;
+    FreezeGuard stays("/srv");
+    {
+        const FreezeGuard goes("/srv");
+        kernel.failing_call = kernel.calls.size();
+        kernel.failing_errno = EPERM;
+        kernel.sticky = true;
+    }
+    CHECK(Reports::all().size() == 1);
+    CHECK(kernel.is_frozen(ext4));
+    kernel.failing_call.reset();
+    stays.thaw();
+    CHECK_FALSE(kernel.is_frozen(ext4));
+}
+
+TEST_CASE("without a mount table guards work, and messages do without its facts") {
+    FakeKernel kernel;
+    kernel.failing_errno = ENOENT;
+    kernel.failing_call = 1;
+    kernel.sticky = true;
+    FreezeGuard guard("/srv/dir");
+    REQUIRE(kernel.calls[1].name == "mounts");
+    CHECK(guard.filesystem().mountpoint.empty());
+    CHECK(kernel.is_frozen(ext4));
+    guard.thaw();
+}
