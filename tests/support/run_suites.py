@@ -46,7 +46,7 @@ KNOWN = {
     "consumer": Traits(60, 600),
     "demo": Traits(300, 2400, ("build", "kernel", "vm")),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),
-    "patches": Traits(900, 3600, ("kernel", "tests")),
+    "patches": Traits(900, 3600, ("kernel", "tests", "vm")),
     "vm": Traits(1200, 4200, ("build", "tests", "kernel", "vm")),
 }
 OTHER = Traits(60, 1800)
