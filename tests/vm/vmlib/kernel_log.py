@@ -7,7 +7,8 @@ import re
 BAD = re.compile("|".join([
     r"\bWARNING: ", r"\bBUG: ", r"\bBUG at ", r"\bkernel BUG\b", r"\bOops\b",
     r"\bINFO: task .* blocked", r"\bINFO: .* detected stall", r"\bINFO: trying to register",
-    r"\bKASAN: ", r"\bUBSAN: ", r"\bKCSAN: ", r"possible circular locking", r"possible recursive locking",
+    r"\bKASAN: ", r"\bUBSAN: ", r"\bKCSAN: ", r"possible circular locking",
+    r"possible recursive locking",
     r"possible irq lock inversion", r"inconsistent lock state", r"suspicious RCU usage",
     r"Invalid wait context", r"bad unlock balance", r"lock held when returning",
     r"DEBUG_LOCKS_WARN_ON", r"BUG: MAX_LOCK", r"sleeping function called",
