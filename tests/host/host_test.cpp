@@ -1,0 +1,614 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/// The library on a real kernel: stock or patched, which it finds out as any program does. Where
+/// the two differ, each test demands of both what they must do, so nothing is skipped.
+/// tests/host/suite runs each case in a process of its own that it can give up.
+#include "actors.hpp"
+
+#include <libfreeze/freeze.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+using namespace std::chrono_literals;
+using libfreeze::errc;
+using libfreeze::FreezeGuard;
+using testing::Actor;
+using testing::run;
+using testing::subject;
+using testing::Writer;
+using Clock = std::chrono::steady_clock;
+using Path = std::filesystem::path;
+
+namespace {
+
+bool has_timeouts() {
+    return libfreeze::probe(subject().mountpoint).timeout;
+}
+
+template <typename Function>
+std::string error_of(Function&& function) {
+    try {
+        function();
+    } catch (const std::exception& error) {
+        return error.what();
+    }
+    return "no error";
+}
+
+/// That a guard on the path is refused with this code, in one line that names the path, and nothing
+/// is frozen.
+void check_refused(const Path& path, const std::error_condition& expected,
+                   std::chrono::milliseconds timeout = 0ms) {
+    INFO("path " << path);
+    try {
+        const FreezeGuard guard(path, {timeout});
+        FAIL("not refused");
+    } catch (const std::system_error& error) {
+        const std::string line = error.what();
+        INFO(line);
+        CHECK(error.code() == expected);
+        CHECK(std::count(line.begin(), line.end(), '\n') == 0);
+        CHECK(line.find("cannot freeze '" + path.string() + "'") == 0);
+    }
+    CHECK(Writer().gets_through_within(5s));
+}
+
+/// That a guard on the path freezes the filesystem under test.
+void check_freezes(const Path& path) {
+    INFO("path " << path);
+    FreezeGuard guard(path);
+    Writer writer;
+    CHECK(writer.is_blocked());
+    guard.thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+void make_socket(const Path& path) {
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    // Through /proc, since the name of the mountpoint may be too long for an address.
+    const int directory = ::open(path.parent_path().c_str(), O_PATH | O_CLOEXEC);
+    const std::string name =
+        "/proc/self/fd/" + std::to_string(directory) + "/" + path.filename().string();
+    REQUIRE(name.size() < sizeof(address.sun_path));
+    std::copy(name.begin(), name.end(), std::begin(address.sun_path));
+    ::unlink(path.c_str());
+    REQUIRE(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+    ::close(directory);
+    ::close(fd);
+}
+
+/// A mount for the length of a test, at a new directory (or file) beside the filesystem under test.
+class Mount final {
+public:
+    Mount(const std::string& name, const char* type, const Path& source,
+          const std::string& options = {})
+        : target(subject().mountpoint.parent_path() / name) {
+        if (type == nullptr && !std::filesystem::is_directory(source)) {
+            std::ofstream(target).put('\n');
+        } else {
+            std::filesystem::create_directory(target);
+        }
+        const unsigned long flags = type == nullptr ? MS_BIND : 0;
+        mounted = ::mount(source.c_str(), target.c_str(), type, flags, options.c_str()) == 0;
+    }
+    ~Mount() {
+        ::umount2(target.c_str(), MNT_DETACH);
+        std::error_code ignored;
+        std::filesystem::remove(target, ignored);
+    }
+    Mount(const Mount&) = delete;
+    Mount& operator=(const Mount&) = delete;
+
+    Path target;
+    bool mounted = false;
+};
+
+bool has_filesystem(const std::string& type) {
+    run({"modprobe", type});
+    std::ifstream list("/proc/filesystems");
+    for (std::string word; list >> word;) {
+        if (word == type) {
+            return true;
+        }
+    }
+    return false;
+}
+
+} // namespace
+
+TEST_CASE("the probe says what this kernel is") {
+    const bool patched = has_timeouts();
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
+    if (const char* const flavour = std::getenv("LIBFREEZE_FLAVOUR")) {
+        CHECK(patched == (std::string(flavour) != "stock"));
+    }
+    CHECK(libfreeze::probe().timeout == patched);
+    CHECK(libfreeze::probe("/proc").timeout == patched);
+    FreezeGuard guard(subject().mountpoint); // asking never blocks, and changes nothing
+    CHECK(has_timeouts() == patched);
+    Writer writer;
+    CHECK(writer.is_blocked());
+    guard.thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("a guard holds writers back until it is thawed or destroyed") {
+    check_freezes(subject().mountpoint);
+    std::unique_ptr<Writer> writer;
+    {
+        const FreezeGuard guard(subject().mountpoint);
+        CHECK(guard.filesystem().type == subject().type);
+        CHECK(guard.filesystem().mountpoint == subject().mountpoint);
+        CHECK(guard.filesystem().source == subject().device.string());
+        writer = std::make_unique<Writer>();
+        CHECK(writer->is_blocked());
+    }
+    CHECK(writer->gets_through_within(5s));
+}
+
+TEST_CASE("directories, files, FIFOs, sockets and links name their filesystem") {
+    const Path& top = subject().mountpoint;
+    const Path directory = top / "a directory\nwith a newline";
+    std::filesystem::create_directories(directory);
+    std::ofstream(directory / "file") << "text";
+    ::mkfifo((directory / "fifo").c_str(), 0600);
+    make_socket(directory / "socket");
+    std::error_code ignored;
+    std::filesystem::create_symlink(directory / "file", top.parent_path() / "link", ignored);
+    for (const Path& path : {directory, directory / "file", directory / "fifo",
+                             directory / "socket", top.parent_path() / "link"}) {
+        INFO(path);
+        FreezeGuard guard(path);
+        Writer writer;
+        CHECK(writer.is_blocked());
+        guard.thaw();
+        CHECK(writer.gets_through_within(5s));
+    }
+}
+
+TEST_CASE("a relative path names its filesystem") {
+    const Path before = std::filesystem::current_path();
+    std::filesystem::current_path(subject().mountpoint);
+    std::ofstream("here") << "text";
+    check_freezes(".");
+    check_freezes("here");
+    std::filesystem::current_path(before);
+}
+
+TEST_CASE("bind mounts of directories, files and sockets name the filesystem behind them") {
+    const Path& top = subject().mountpoint;
+    std::filesystem::create_directories(top / "bound");
+    std::ofstream(top / "bound-file") << "text";
+    make_socket(top / "bound-socket");
+    for (const char* const name : {"bound", "bound-file", "bound-socket"}) {
+        const Mount bind("bind\nof " + std::string(name), nullptr, top / name);
+        REQUIRE(bind.mounted);
+        check_freezes(bind.target);
+    }
+}
+
+TEST_CASE("a path under a mount that covers the filesystem names the mount on top") {
+    const Mount bind("covered", nullptr, subject().mountpoint);
+    REQUIRE(bind.mounted);
+    REQUIRE(::mount("tmpfs", bind.target.c_str(), "tmpfs", 0, nullptr) == 0);
+    check_refused(bind.target, errc::not_supported);
+    REQUIRE(::umount2(bind.target.c_str(), 0) == 0);
+    check_freezes(bind.target);
+}
+
+TEST_CASE("a mount that only another mount namespace has is frozen through /proc") {
+    const Path hidden = subject().mountpoint.parent_path() / "hidden";
+    std::filesystem::create_directory(hidden);
+    const std::string ready = subject().mountpoint.parent_path() / "ready";
+    Actor container([&] {
+        if (::unshare(CLONE_NEWNS) != 0 ||
+            ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+            ::mount(subject().mountpoint.c_str(), hidden.c_str(), nullptr, MS_BIND, nullptr) != 0) {
+            return 1;
+        }
+        std::ofstream(ready) << "yes";
+        std::this_thread::sleep_for(30s);
+        return 0;
+    });
+    for (int i = 0; i < 500 && !std::filesystem::exists(ready); ++i) {
+        std::this_thread::sleep_for(10ms);
+    }
+    REQUIRE(std::filesystem::exists(ready));
+    std::filesystem::remove(ready);
+    check_freezes("/proc/" + std::to_string(container.pid()) + "/root" + hidden.string());
+    container.kill();
+}
+
+TEST_CASE("subvolumes are one filesystem", "[btrfs]") {
+    const Path volume = subject().mountpoint / "volume";
+    if (!std::filesystem::exists(volume)) {
+        REQUIRE(run({"btrfs", "subvolume", "create", volume.string()}) == 0);
+    }
+    check_freezes(volume);
+    FreezeGuard top(subject().mountpoint);
+    FreezeGuard below(volume);
+    top.thaw();
+    Writer writer;
+    CHECK(writer.is_blocked());
+    below.thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("what does not exist or cannot freeze is refused, and nothing is frozen") {
+    check_refused(subject().mountpoint / "none", std::errc::no_such_file_or_directory);
+    check_refused("/proc", errc::not_supported);
+    check_refused("/sys", errc::not_supported);
+    check_refused("/dev/null", errc::not_supported);
+    const Mount memory("memory", "tmpfs", "tmpfs");
+    REQUIRE(memory.mounted);
+    check_refused(memory.target, errc::not_supported);
+}
+
+TEST_CASE("an overlay on the filesystem is refused, and nothing is frozen") {
+    if (!has_filesystem("overlay")) {
+        SKIP("this kernel has no overlay filesystem");
+    }
+    const Path& top = subject().mountpoint;
+    for (const char* const name : {"lower", "upper", "work"}) {
+        std::filesystem::create_directories(top / name);
+    }
+    const Path before = std::filesystem::current_path();
+    std::filesystem::current_path(
+        top); // the name of the mountpoint may have what overlay's options cannot
+    const Mount overlay("overlay", "overlay", "overlay",
+                        "lowerdir=lower,upperdir=upper,workdir=work");
+    std::filesystem::current_path(before);
+    REQUIRE(overlay.mounted);
+    check_refused(overlay.target, errc::not_supported);
+}
+
+TEST_CASE("device nodes are refused, with the mountpoint if there is one") {
+    check_refused(subject().device, errc::not_supported);
+    check_refused(subject().spare_device, errc::not_supported);
+    const std::string mounted = error_of([] { const FreezeGuard guard(subject().device); });
+    INFO(mounted);
+    CHECK(mounted.find("name the place where it is mounted, '" + subject().mountpoint.string()) !=
+          std::string::npos);
+    const std::string unmounted = error_of([] { const FreezeGuard guard(subject().spare_device); });
+    INFO(unmounted);
+    CHECK(unmounted.find("no filesystem on it is mounted") != std::string::npos);
+}
+
+TEST_CASE("impossible timeouts are refused, and nothing is frozen") {
+    for (const std::chrono::milliseconds timeout :
+         {-1ms, std::chrono::milliseconds(-30s),
+          std::chrono::milliseconds(libfreeze::max_timeout) + 1ms, std::chrono::milliseconds::max(),
+          std::chrono::milliseconds::min()}) {
+        check_refused(subject().mountpoint, std::errc::result_out_of_range, timeout);
+    }
+}
+
+TEST_CASE("without privilege nothing is frozen") {
+    const auto denied = [] {
+        std::error_code error;
+        const FreezeGuard guard(subject().mountpoint, error);
+        return error == std::errc::operation_not_permitted ? 0 : 1;
+    };
+    Actor nobody(
+        [&] { return ::setgroups(0, nullptr) != 0 || ::setuid(65534) != 0 ? 2 : denied(); });
+    CHECK(nobody.ends_within(10s));
+    CHECK(nobody.status == 0);
+    Actor root_of_a_namespace([&] {
+        if (::unshare(CLONE_NEWUSER) != 0) {
+            return errno == ENOSYS || errno == EINVAL ? 0 : 2;
+        }
+        return denied();
+    });
+    CHECK(root_of_a_namespace.ends_within(10s));
+    CHECK(root_of_a_namespace.status == 0);
+    CHECK(Writer().gets_through_within(5s));
+}
+
+TEST_CASE("guards of one process nest in any order") {
+    FreezeGuard first(subject().mountpoint);
+    FreezeGuard second(subject().mountpoint);
+    FreezeGuard third(subject().mountpoint);
+    Writer writer;
+    first.thaw();
+    CHECK(writer.is_blocked());
+    third.thaw();
+    CHECK(writer.is_blocked());
+    second.thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("guards of several threads nest") {
+    std::vector<std::thread> threads;
+    std::atomic<int> broken = 0;
+    for (int number = 0; number < 4; ++number) {
+        threads.emplace_back([&] {
+            for (int round = 0; round < 10; ++round) {
+                std::error_code error;
+                FreezeGuard guard(subject().mountpoint, error);
+                if (!error) {
+                    guard.thaw(error);
+                }
+                broken += error ? 1 : 0;
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    CHECK(broken == 0);
+    CHECK(Writer().gets_through_within(5s));
+}
+
+TEST_CASE("somebody else's freeze is not ours") {
+    const std::string mountpoint = subject().mountpoint;
+    REQUIRE(run({"fsfreeze", "-f", mountpoint}) == 0);
+    Writer writer;
+    std::error_code error;
+    FreezeGuard guard(subject().mountpoint, error);
+    if (has_timeouts()) {
+        CHECK_FALSE(error);
+        guard.thaw();
+    } else {
+        CHECK(error == errc::already_frozen);
+    }
+    CHECK(writer.is_blocked());
+    CHECK(run({"fsfreeze", "-u", mountpoint}) == 0);
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("a freeze that fsfreeze -u ends has expired") {
+    FreezeGuard guard(subject().mountpoint);
+    REQUIRE(run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
+    CHECK(Writer().gets_through_within(5s));
+    std::error_code error;
+    guard.thaw(error);
+    CHECK(error == errc::expired);
+    CHECK(error == std::error_code(EINVAL, std::system_category()));
+}
+
+TEST_CASE("of nested guards all have expired, and a new one freezes") {
+    FreezeGuard first(subject().mountpoint);
+    FreezeGuard second(subject().mountpoint);
+    REQUIRE(run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
+    FreezeGuard fresh(subject().mountpoint);
+    Writer writer;
+    std::error_code error;
+    first.thaw(error);
+    CHECK(error == errc::expired);
+    second.thaw(error);
+    CHECK(error == errc::expired);
+    CHECK(writer.is_blocked());
+    fresh.thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("a destructor tells of an expired freeze in one line") {
+    const std::string line = testing::stderr_of([] {
+        const FreezeGuard guard(subject().mountpoint);
+        run({"fsfreeze", "-u", subject().mountpoint.string()});
+    });
+    INFO(line);
+    CHECK(line.find("libfreeze: cannot thaw '") == 0);
+    CHECK(line.find("it did not stay frozen") != std::string::npos);
+    CHECK(std::count(line.begin(), line.end(), '\n') == 1);
+}
+
+TEST_CASE("a destructor does not write to the frozen filesystem") {
+    const auto log = subject().mountpoint / "log";
+    std::ofstream(log) << "";
+    Actor program([&] {
+        const int fd = ::open(log.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+        ::dup2(fd, STDERR_FILENO);
+        {
+            const FreezeGuard guard(subject().mountpoint);
+            run({"fsfreeze", "-u", subject().mountpoint.string()});
+        }
+        return 0;
+    });
+    CHECK(program.ends_within(20s));
+    CHECK(program.status == 0);
+    CHECK(std::filesystem::file_size(log) == 0);
+}
+
+TEST_CASE("a released filesystem stays frozen until it is adopted") {
+    {
+        FreezeGuard guard(subject().mountpoint);
+        guard.release();
+    }
+    Writer writer;
+    CHECK(writer.is_blocked());
+    FreezeGuard again = FreezeGuard::adopt(subject().mountpoint);
+    CHECK(writer.is_blocked());
+    again.thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("the freeze of a process that is gone is adopted") {
+    REQUIRE(run({"fsfreeze", "-f", subject().mountpoint.string()}) == 0);
+    Writer writer;
+    FreezeGuard guard = FreezeGuard::adopt(subject().mountpoint);
+    CHECK(writer.is_blocked());
+    guard.thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("what is not frozen is not adopted, and not frozen by trying") {
+    std::error_code error;
+    CHECK_FALSE(FreezeGuard::adopt(subject().mountpoint, {}, error));
+    CHECK(error == errc::expired);
+    CHECK(Writer().gets_through_within(5s));
+}
+
+TEST_CASE("a forked child leaves its parent's freeze alone") {
+    FreezeGuard guard(subject().mountpoint);
+    Writer writer;
+    Actor child([&] {
+        FreezeGuard inherited = std::move(guard);
+        try {
+            inherited.thaw();
+        } catch (const std::logic_error&) {
+            inherited = FreezeGuard(); // which destroys it
+            return 0;
+        }
+        return 1;
+    });
+    CHECK(child.ends_within(10s));
+    CHECK(child.status == 0);
+    CHECK(writer.is_blocked());
+    guard.thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("no descriptor of a guard survives exec") {
+    FreezeGuard guard(subject().mountpoint);
+    int on_it = 0;
+    struct stat top {};
+    REQUIRE(::stat(subject().mountpoint.c_str(), &top) == 0);
+    for (int fd = 0; fd < 256; ++fd) {
+        struct stat status {};
+        if (::fstat(fd, &status) == 0 && status.st_dev == top.st_dev) {
+            ++on_it;
+            CHECK((::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+        }
+    }
+    CHECK(on_it == 1);
+    guard.thaw();
+}
+
+TEST_CASE("the freeze of a killed program ends at its deadline, or can be ended") {
+    Actor victim([] {
+        FreezeGuard guard(subject().mountpoint, {has_timeouts() ? 2s : 0s});
+        std::this_thread::sleep_for(60s);
+        return 0;
+    });
+    auto writer = std::make_unique<Writer>();
+    for (int i = 0; i < 20 && !writer->is_blocked(); ++i) {
+        writer = std::make_unique<Writer>();
+    }
+    REQUIRE(writer->is_blocked());
+    victim.kill();
+    CHECK(victim.ends_within(5s));
+    CHECK(writer->is_blocked());
+    if (!has_timeouts()) {
+        CHECK(run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
+    }
+    CHECK(writer->gets_through_within(5s));
+}
+
+TEST_CASE("a timeout thaws in time, or is refused where the kernel has none") {
+    if (!has_timeouts()) {
+        check_refused(subject().mountpoint, errc::unsupported_by_kernel, 2s);
+        FreezeGuard guard(subject().mountpoint);
+        std::error_code error;
+        guard.extend(10s, error);
+        CHECK(error == errc::unsupported_by_kernel);
+        guard.thaw();
+        CHECK_FALSE(FreezeGuard::adopt(subject().mountpoint, {2s}, error));
+        CHECK(error == errc::unsupported_by_kernel);
+        CHECK(Writer().gets_through_within(5s));
+        return;
+    }
+    FreezeGuard guard(subject().mountpoint, {2s});
+    const auto frozen = Clock::now();
+    Writer writer;
+    CHECK(writer.gets_through_within(10s));
+    const auto took = Clock::now() - frozen;
+    INFO("thawed after " << std::chrono::duration_cast<std::chrono::milliseconds>(took).count()
+                         << " ms");
+    CHECK(took >= 1900ms); // the clock was read after the freeze
+    CHECK(took <= 2500ms);
+    std::error_code error;
+    guard.extend(2s, error);
+    CHECK(error == errc::expired);
+    guard.thaw(error);
+    CHECK(error == errc::expired);
+}
+
+TEST_CASE("extend keeps it frozen, where the kernel can") {
+    if (!has_timeouts()) {
+        check_refused(subject().mountpoint, errc::unsupported_by_kernel, 1ms);
+        return;
+    }
+    FreezeGuard guard(subject().mountpoint, {2s});
+    Writer writer;
+    for (int i = 0; i < 3; ++i) {
+        std::this_thread::sleep_for(1s);
+        guard.extend(2s);
+    }
+    CHECK(writer.is_blocked());
+    guard.thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("nested guards keep it frozen to the latest of their deadlines") {
+    if (!has_timeouts()) {
+        FreezeGuard guard(subject().mountpoint);
+        std::error_code error;
+        CHECK_FALSE(FreezeGuard(subject().mountpoint, {2s}, error));
+        CHECK(error == errc::unsupported_by_kernel);
+        guard.thaw();
+        return;
+    }
+    FreezeGuard sooner(subject().mountpoint, {2s});
+    FreezeGuard later(subject().mountpoint, {4s});
+    FreezeGuard never(subject().mountpoint);
+    Writer writer;
+    never.thaw();
+    std::this_thread::sleep_for(2500ms);
+    CHECK(writer.is_blocked());
+    sooner.thaw(); // it was frozen all along
+    CHECK(writer.is_blocked());
+    CHECK(writer.gets_through_within(4s));
+    std::error_code error;
+    later.thaw(error);
+    CHECK(error == errc::expired);
+}
+
+TEST_CASE("an expired guard does not take another program's freeze away") {
+    const std::string mountpoint = subject().mountpoint;
+    if (!has_timeouts()) {
+        return check_refused(mountpoint, errc::unsupported_by_kernel, 2s);
+    }
+    FreezeGuard guard(subject().mountpoint, {2s});
+    REQUIRE(run({"fsfreeze", "-f", mountpoint}) == 0);
+    Writer writer;
+    std::this_thread::sleep_for(2500ms);
+    std::error_code error;
+    guard.thaw(error);
+    CHECK(error == errc::expired);
+    CHECK(writer.is_blocked());
+    CHECK(run({"fsfreeze", "-u", mountpoint}) == 0);
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE(
+    "a program that writes to its own frozen filesystem goes on at the deadline, and is told") {
+    if (!has_timeouts()) {
+        return check_refused(subject().mountpoint, errc::unsupported_by_kernel, 2s);
+    }
+    Actor program([] {
+        FreezeGuard guard(subject().mountpoint, {2s});
+        std::ofstream(subject().mountpoint / "own") << "text" << std::flush;
+        std::error_code error;
+        guard.thaw(error);
+        return error == errc::expired ? 0 : 1;
+    });
+    CHECK(program.ends_within(20s));
+    CHECK(program.status == 0);
+}
