@@ -129,18 +129,25 @@ def build_pinned(about, files, kernel, flavour):
             return image
         work = cache_dir("build") / name
         log = cache_dir("logs") / f"build-{kernel}-{flavour}.log"
-        source.patched_copy(about["tree"], work, files, link=True)
-        built = build_tree(work, None, kernel, flavour, log)
-        part = image.parent.with_name(name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        shutil.copy(built, part / "bzImage")
-        shutil.copy(work / "System.map", part)
-        shutil.copy(work / ".config", part / "config")
-        shutil.copy(log, part / "build.log")
-        part.rename(image.parent)
-        shutil.rmtree(work)
+        try:
+            source.patched_copy(about["tree"], work, files, link=True)
+            build_tree(work, None, kernel, flavour, log)
+            keep(work, log, image.parent)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     return image
+
+
+def keep(work, log, place):
+    """Move what a build gave into the cache, whole or not at all."""
+    part = place.with_name(place.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    shutil.copy(work / IMAGE, part)
+    shutil.copy(work / "System.map", part)
+    shutil.copy(work / ".config", part / "config")
+    shutil.copy(log, part / "build.log")
+    part.rename(place)
 
 
 def build_local(about, files, kernel, flavour):

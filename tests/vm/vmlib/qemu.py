@@ -276,13 +276,22 @@ def new_console():
     return logs / time.strftime(f"kernel-%Y%m%d-%H%M%S-{os.getpid()}-{secrets.token_hex(2)}.log")
 
 
+def scratch():
+    """A directory for one run; what runs that were killed have left is removed."""
+    runs = cache_dir("run")
+    for left in runs.glob("*-*"):
+        if not pathlib.Path("/proc", left.name.split("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=runs)
+
+
 def run(job, sink=to_stdout, quiet=False):
     """Run the job; its verdict (kernel log not judged yet) and the console's path."""
     if not shutil.which(QEMU):
         raise Failure(f"no {QEMU}: install the package qemu-system-x86 (tests/support/setup vm)")
     console = new_console()
     console.touch()
-    with tempfile.TemporaryDirectory(prefix="run-", dir=cache_dir("run")) as name:
+    with scratch() as name:
         guest = Guest(job, pathlib.Path(name), console)
         try:
             return Watch(guest, sink).follow(), console
