@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/// A short timeout for long work: a hang is noticed within ten seconds, yet the work may take an
+/// hour.
+///
+///     keepalive /srv/data /backup/data.img
+///
+/// Copies the device of a frozen filesystem, extending the freeze from the loop that copies. So
+/// when the copy hangs, the extensions stop, and the filesystem is thawed. A thread that extends
+/// would go on for ever.
+#include <libfreeze/freeze.hpp>
+
+#include <fstream>
+#include <iostream>
+#include <vector>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+void copy(const std::string& device, const std::string& image, libfreeze::FreezeGuard& guard) {
+    std::ifstream from(device, std::ios::binary);
+    std::ofstream to(image, std::ios::binary);
+    std::vector<char> buffer(1 << 20);
+    auto extended = std::chrono::steady_clock::now();
+    while (from.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) ||
+           from.gcount() > 0) {
+        to.write(buffer.data(), from.gcount());
+        if (std::chrono::steady_clock::now() - extended >= 5s) {
+            guard.extend(10s); // throws if it is too late
+            extended = std::chrono::steady_clock::now();
+        }
+    }
+    if (!from.eof() || !to.flush()) {
+        throw std::runtime_error("cannot copy " + device + " to " + image);
+    }
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 3) {
+        std::cerr << "usage: keepalive PATH IMAGE\n";
+        return 2;
+    }
+    try {
+        libfreeze::FreezeGuard guard(argv[1], {10s});
+        copy(guard.filesystem().source, argv[2], guard);
+        guard.thaw();
+    } catch (const std::exception& problem) {
+        std::cerr << "keepalive: " << problem.what() << '\n';
+        return 1;
+    }
+}
