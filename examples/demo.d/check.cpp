@@ -28,6 +28,8 @@ public:
     }
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
+    Database(Database&&) = delete;
+    Database& operator=(Database&&) = delete;
     ~Database() { sqlite3_close(handle_); }
 
     std::vector<Row> query(const std::string& sql) {
@@ -102,10 +104,11 @@ private:
         const auto rows = bank.query("SELECT id, balance FROM account ORDER BY id");
         require(rows.size() == balances_.size(), "{} accounts instead of {}", rows.size(),
                 balances_.size());
-        for (std::size_t i = 0; i < std::min(rows.size(), balances_.size()); ++i)
+        for (std::size_t i = 0; i < std::min(rows.size(), balances_.size()); ++i) {
             require(rows[i].at(1) == std::to_string(balances_.at(i)),
                     "account {} holds {}, its transfers make {}", i, rows[i].at(1),
                     balances_.at(i));
+        }
     }
 
     void check_transfers(Database& bank, int writer) {
@@ -130,13 +133,14 @@ private:
         std::ifstream file(copy_ + "/" + name, std::ios::binary);
         require(file.is_open(), "{}: missing", name);
         const std::string content{std::istreambuf_iterator<char>(file), {}};
-        const int records = int(content.size()) / demo::record_size;
+        const int records = int(content.size() / demo::record_size);
         require(content.size() % demo::record_size == 0, "{}: record {} is cut off", name,
                 records + 1);
-        for (int n = 1; n <= records; ++n)
-            require(content.compare((n - 1) * demo::record_size, demo::record_size,
-                                    demo::record(n)) == 0,
+        for (int n = 1; n <= records; ++n) {
+            const std::size_t begin = std::size_t(n - 1) * demo::record_size;
+            require(content.compare(begin, demo::record_size, demo::record(n)) == 0,
                     "{}: record {} is damaged", name, n);
+        }
         return records;
     }
 

@@ -26,9 +26,10 @@ const std::vector<std::string> rows = {"freezer", "writes held back"};
 /// Waits until writes go through again; when that was, or 0 if they still do not.
 std::int64_t wait_until_writable(const demo::Probe& probe, std::chrono::milliseconds patience) {
     const std::int64_t end = demo::now_ns() + patience.count() * demo::ns_per_ms;
-    while (demo::now_ns() < end)
+    while (demo::now_ns() < end) {
         if (probe.observe() == demo::Probe::State::writable)
             return probe.held_back().empty() ? 0 : probe.held_back().back().to;
+    }
     return 0;
 }
 
@@ -55,11 +56,12 @@ bool killed(const std::string& mountpoint, bool stock) {
     for (const demo::Span& span : probe.held_back())
         timeline.fill("writes held back", span, '#');
     timeline.print();
-    if (freed == 0)
+    if (freed == 0) {
         fmt::print("  result: still frozen 4 s after SIGKILL; only another process's thaw helps\n");
-    else
+    } else {
         fmt::print("  result: thawed by the kernel {} after the freeze, its timeout was 2 s\n",
                    demo::seconds(freed - frozen->at));
+    }
     if (stock)
         return freed == 0 && left_frozen && after_rescue != 0;
     return freed != 0 && !left_frozen && demo::in_time(asked, frozen->at, freed);

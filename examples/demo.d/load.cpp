@@ -37,6 +37,8 @@ public:
     }
     AppendFile(const AppendFile&) = delete;
     AppendFile& operator=(const AppendFile&) = delete;
+    AppendFile(AppendFile&&) = delete;
+    AppendFile& operator=(AppendFile&&) = delete;
     ~AppendFile() { close(fd_); }
 
     void append(const std::string& text) {
@@ -76,6 +78,8 @@ public:
     }
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
+    Database(Database&&) = delete;
+    Database& operator=(Database&&) = delete;
     ~Database() { sqlite3_close(handle_); }
 
     void execute(const std::string& sql) {

@@ -119,9 +119,10 @@ const std::vector<Case> cases = {
 };
 
 const Case& find_case(std::string_view name) {
-    for (const Case& c : cases)
+    for (const Case& c : cases) {
         if (c.name == name)
             return c;
+    }
     throw std::runtime_error(fmt::format("no case {}", name));
 }
 
@@ -159,10 +160,12 @@ private:
             timeline.mark(row_, reply.at, 'x');
             return strerrorname_np(reply.error);
         }
-        if (!starts && holds_)
-            timeline.fill(row_, {since_, reply.at}, '=');
-        else if (!starts)
-            timeline.mark(row_, reply.at, '!'); // thawed what it had not frozen
+        if (!starts) {
+            if (holds_)
+                timeline.fill(row_, {since_, reply.at}, '=');
+            else
+                timeline.mark(row_, reply.at, '!'); // thawed what it had not frozen
+        }
         holds_ = starts;
         since_ = reply.at;
         return "0";
@@ -247,16 +250,17 @@ bool play(const Case& play, bool stock, bool xfs, Stage& stage) {
             later_snapshot_frozen = result.back() == '#';
         const char* expected = !stock ? step.patched : xfs ? step.stock_xfs : step.stock_ext4;
         summary += fmt::format("{}{} {}", summary.empty() ? "" : ", ", step.what, result);
-        if (result != expected)
+        if (result != expected) {
             wrong +=
                 fmt::format("    WRONG: {} gave {}, expected {}\n", step.what, result, expected);
+        }
     }
     stage.print_timeline();
     fmt::print("    {}\n{}", summary, wrong);
-    if (!later_snapshot_frozen)
-        fmt::print(
-            "    => LOST: from here on a dm suspend freezes nothing, so that no later snapshot "
-            "is consistent\n");
+    if (!later_snapshot_frozen) {
+        fmt::print("    => LOST: from here on a dm suspend freezes nothing: no later snapshot is "
+                   "consistent\n");
+    }
     return wrong.empty();
 }
 

@@ -28,6 +28,8 @@ public:
     explicit Party(const std::function<int(const std::string&)>& work);
     Party(const Party&) = delete;
     Party& operator=(const Party&) = delete;
+    Party(Party&&) = delete;
+    Party& operator=(Party&&) = delete;
     /// Kills the process, as far as it can be killed.
     ~Party();
 

@@ -20,6 +20,8 @@ public:
     explicit Probe(const std::string& directory);
     Probe(const Probe&) = delete;
     Probe& operator=(const Probe&) = delete;
+    Probe(Probe&&) = delete;
+    Probe& operator=(Probe&&) = delete;
     ~Probe();
 
     enum class State { writable, held_back };

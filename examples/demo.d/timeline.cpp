@@ -45,9 +45,10 @@ void Timeline::print() const {
         if (row.stretches.empty() && row.marks.empty())
             continue;
         std::string line(width, '.');
-        for (const auto* parts : {&row.stretches, &row.marks})
+        for (const auto* parts : {&row.stretches, &row.marks}) {
             for (const Stretch& s : *parts)
                 std::fill(line.begin() + at(s.span.from), line.begin() + at(s.span.to) + 1, s.with);
+        }
         fmt::print("    {:>16} {}\n", row.name, line);
     }
     fmt::print("    {:>16} ", "seconds");

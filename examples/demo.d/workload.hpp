@@ -2,7 +2,7 @@
 // What the load writes, so that the checker can say of every byte what it must be.
 #pragma once
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -28,7 +28,7 @@ constexpr Transfer transfer(int writer, int n) {
 
 // DIR/first and DIR/second: record n is written and synced to `first`, then to `second`.
 constexpr const char* pair_files[] = {"first", "second"};
-constexpr int record_size = 32;
+constexpr std::size_t record_size = 32;
 
 inline std::string record(int n) {
     return fmt::format("record {:07} {:016x}\n", n, std::uint64_t(n) * 0x9E3779B97F4A7C15U);
