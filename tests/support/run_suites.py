@@ -35,21 +35,22 @@ class Traits:
     expected: int
     deadline: int
     packages: tuple[str, ...] = ("build", "tests")
+    takes_full: bool = False  # only a suite that has a longer form knows the option
 
 
 # In the order in which they run: what fails fast comes first.
 KNOWN = {
     "run-selftest": Traits(20, 120, ()),
-    "style": Traits(15, 300, ("style",)),
+    "style": Traits(15, 300, ("style",), takes_full=True),
     "unit": Traits(10, 300),
     "host": Traits(60, 600, ("build", "tests", "vm")),
     "consumer": Traits(60, 600),
     "demo": Traits(300, 2400, ("build", "kernel", "vm")),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),
     "patches": Traits(900, 3600, ("kernel", "tests", "vm")),
-    "vm": Traits(1200, 4200, ("build", "tests", "kernel", "vm")),
+    "vm": Traits(1200, 4200, ("build", "tests", "kernel", "vm"), takes_full=True),
 }
-OTHER = Traits(60, 1800)
+OTHER = Traits(60, 1800, takes_full=True)
 
 
 @dataclass
@@ -235,7 +236,8 @@ def build(screen: Screen, environment: dict[str, str]) -> bool:
 def run_suite(outcome: Outcome, title: str, expected: float, arguments, screen, environment):
     suite, reader = outcome.suite, outcome.reader
     traits = KNOWN.get(suite, OTHER)
-    deadline = arguments.deadline or traits.deadline * (2 if arguments.full else 1)
+    full = arguments.full and traits.takes_full
+    deadline = arguments.deadline or traits.deadline * (2 if full else 1)
     progress = ""
     reported = 0
 
@@ -258,7 +260,7 @@ def run_suite(outcome: Outcome, title: str, expected: float, arguments, screen, 
             f"{reader.passed} passed, {reported} failed  {progress}"
         )
 
-    command = [str(ROOT / "tests" / suite / "suite")] + (["--full"] if arguments.full else [])
+    command = [str(ROOT / "tests" / suite / "suite")] + (["--full"] if full else [])
     started = time.monotonic()
     try:
         child = Child(command, LOGS / f"{suite}.log", environment)
@@ -347,7 +349,7 @@ def prepare(suites: list[str], arguments, screen: Screen, environment) -> Outcom
     """Packages and the build; None, or the step that failed."""
     sets = {name for suite in suites for name in KNOWN.get(suite, OTHER).packages}
     if arguments.full and "style" in suites:
-        sets.add("lint")
+        sets |= {"lint", "build", "tests"}  # clang-tidy looks at how the files are compiled
     if sets:
         setup = subprocess.run([ROOT / "tests/support/setup", *sorted(sets)], check=False)
         if setup.returncode != 0:
@@ -360,7 +362,7 @@ def prepare(suites: list[str], arguments, screen: Screen, environment) -> Outcom
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/run", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="default: all; see --list")
-    parser.add_argument("--full", action="store_true", help="the long form of each suite")
+    parser.add_argument("--full", action="store_true", help="the long form, where there is one")
     parser.add_argument("--list", action="store_true", help="list the suites and their times")
     parser.add_argument("-v", "--verbose", action="store_true", help="show all of the output")
     parser.add_argument("--no-build", action="store_true", help="take the build directory as it is")
