@@ -64,11 +64,13 @@ public:
     ///  another's freeze;
     ///  - what opening the path, writing out, or the filesystem's own freeze gave (ENOENT, EACCES,
     ///  EIO, ...).
-    explicit FreezeGuard(const std::filesystem::path& path, const Options& options = {});
+    [[nodiscard]] explicit FreezeGuard(const std::filesystem::path& path,
+                                       const Options& options = {});
 
     /// The same, with the error in `error` and an empty guard.
-    FreezeGuard(const std::filesystem::path& path, const Options& options, std::error_code& error);
-    FreezeGuard(const std::filesystem::path& path, std::error_code& error);
+    [[nodiscard]] FreezeGuard(const std::filesystem::path& path, const Options& options,
+                              std::error_code& error);
+    [[nodiscard]] FreezeGuard(const std::filesystem::path& path, std::error_code& error);
 
     /// Takes over a freeze that exists: one that this process left with release() (also before an
     /// exec), that of a process that is gone (fsfreeze -f), or else the newest of anybody. From
