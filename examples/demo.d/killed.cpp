@@ -51,6 +51,7 @@ bool killed(const std::string& mountpoint, bool stock) {
     const bool left_frozen = rescue && rescue->error == 0; // there was something to thaw
     const std::int64_t after_rescue = wait_until_writable(probe, 4s);
 
+    std::this_thread::sleep_for(300ms); // some of what comes after
     timeline.fill("freezer", {frozen->at, killed_at}, '=');
     timeline.mark("freezer", killed_at, 'K');
     for (const demo::Span& span : probe.held_back())

@@ -56,6 +56,11 @@ private:
     int fd_;
 };
 
+/// Leaves the others a turn, and an emulated machine the time for what it is asked besides.
+void pause_a_little() {
+    std::this_thread::sleep_for(20ms);
+}
+
 class AcknowledgementLog {
 public:
     explicit AcknowledgementLog(const std::string& path) : file_(path) {}
@@ -118,7 +123,7 @@ void write_transfers(const std::string& path, const std::string& log_path, int w
                                  "COMMIT;",
                                  writer, n, t.source, t.target, t.amount));
         log.acknowledge(n);
-        std::this_thread::sleep_for(5ms); // lets another process have its turn
+        pause_a_little();
     }
 }
 
@@ -132,7 +137,7 @@ void write_pairs(const std::string& directory, const std::string& log_path) {
             file->sync();
         }
         log.acknowledge(n);
-        std::this_thread::sleep_for(5ms);
+        pause_a_little();
     }
 }
 

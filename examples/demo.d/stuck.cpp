@@ -12,6 +12,7 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -22,6 +23,7 @@ namespace {
 const std::vector<std::string> rows = {"freezer's freeze", "freezer's write", "writes held back"};
 
 void print(demo::Timeline& timeline, const demo::Probe& probe) {
+    std::this_thread::sleep_for(300ms); // some of what comes after
     for (const demo::Span& span : probe.held_back())
         timeline.fill(rows[2], span, '#');
     timeline.print();
