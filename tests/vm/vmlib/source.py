@@ -28,10 +28,17 @@ def patches(kernel, count=None):
     return found[:count]
 
 
+def git_apply(tree, files, *options):
+    """Run git apply on the series as one input: file by file, --check would try
+    each on a tree without the ones before it."""
+    series = b"".join(path.read_bytes() for path in files)
+    return subprocess.run(["git", "apply", *options, "-"], cwd=tree, input=series,
+                          env=git_env(tree), capture_output=True)
+
+
 def apply(tree, files, *options):
     """Apply the patch files to the tree; False if they do not apply."""
-    return subprocess.run(["git", "apply", *options, *map(str, files)], cwd=tree,
-                          env=git_env(tree), capture_output=True).returncode == 0
+    return git_apply(tree, files, *options).returncode == 0
 
 
 def copy(tree, target, link):
@@ -60,8 +67,7 @@ def is_patched(tree, files):
 def patched_copy(tree, target, files, link):
     """Copy tree to target and apply the patch files there."""
     copy(tree, target, link)
-    if files and not apply(target, files):
-        done = subprocess.run(["git", "apply", *map(str, files)], cwd=target,
-                              env=git_env(target), capture_output=True, text=True)
+    done = git_apply(target, files) if files else None
+    if done and done.returncode:
         shutil.rmtree(target)
-        raise Failure(f"the patches do not apply to {tree}:\n{done.stderr}")
+        raise Failure(f"the patches do not apply to {tree}:\n{done.stderr.decode()}")
