@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <libfreeze/error.hpp>
 
+#include "immortal.hpp"
+
 #include <cerrno>
 #include <string>
 
@@ -64,9 +66,7 @@ public:
 } // namespace
 
 const std::error_category& error_category() noexcept {
-    static const auto* const category =
-        new Category; // never destroyed: errors may outlive the statics
-    return *category;
+    return immortal<const Category>();
 }
 
 } // namespace libfreeze

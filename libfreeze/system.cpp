@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "system.hpp"
 
+#include "immortal.hpp"
+
 #include <atomic>
 #include <cerrno>
 #include <memory>
@@ -92,9 +94,8 @@ int System::mounts(std::vector<Mount>* table) {
 }
 
 System& the_system() noexcept {
-    static auto* const real = new System; // never destroyed: guards may outlive the statics
     System* const replacement = replaced_system.load();
-    return replacement == nullptr ? *real : *replacement;
+    return replacement == nullptr ? immortal<System>() : *replacement;
 }
 
 void set_system(System* replacement) noexcept {

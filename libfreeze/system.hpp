@@ -32,6 +32,8 @@ public:
     System() = default;
     System(const System&) = delete;
     System& operator=(const System&) = delete;
+    System(System&&) = delete;
+    System& operator=(System&&) = delete;
     virtual ~System() = default;
 
     virtual int openat(int directory, const char* path, int flags);

@@ -135,6 +135,7 @@ int FakeKernel::openat(int directory, const char* path, int flags) {
 }
 
 int FakeKernel::close(int fd) noexcept {
+    const std::lock_guard lock(mutex_);
     return open_files.erase(fd) == 1 ? 0 : -1;
 }
 
