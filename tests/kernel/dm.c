@@ -96,17 +96,25 @@ static int op_resume(long a, long b, long c) {
     return dm_resume(volume.name);
 }
 
+/* One process does it all, until it blocks: then it is given up, and another takes its place. */
+static int by_hand(operation* op, long flags) {
+    static struct actor* hand;
+
+    if (!hand || hand->busy)
+        hand = actor_outside();
+    return call(hand, op, flags, 0, 0);
+}
+
 int suspend(void) {
-    return elsewhere(actor_outside, op_suspend, 0, patience_ms());
+    return by_hand(op_suspend, 0);
 }
 
 int suspend_without_freezing(void) {
-    return elsewhere(actor_outside, op_suspend, DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG,
-                     patience_ms());
+    return by_hand(op_suspend, DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG);
 }
 
 int resume(void) {
-    return elsewhere(actor_outside, op_resume, 0, patience_ms());
+    return by_hand(op_resume, 0);
 }
 
 /* Another table in place of the present one; the filesystem is not frozen for it. */

@@ -132,7 +132,7 @@ static void thaw_until_it_fails(void) {
 static void many_times(void) {
     struct actor *a = actor(), *b = actor();
 
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 8; i++) {
         WANT(0, freeze(a));
         WANT(0, freeze(b));
         WANT(0, thaw(a));

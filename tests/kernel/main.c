@@ -110,8 +110,10 @@ void sleep_until(int64_t ns) {
         ;
 }
 
+/* In short steps, so that everybody else gets to run as often as this process does. */
 void sleep_ms(int ms) {
-    sleep_until(now_ns() + (int64_t)ms * 1000000);
+    for (; ms > 0; ms -= 10)
+        sleep_until(now_ns() + (ms < 10 ? ms : 10) * 1000000);
 }
 
 double seconds(int64_t ns) {
@@ -221,13 +223,20 @@ static void run_in_child(const struct test* test) {
     _exit(PASSED);
 }
 
-static enum outcome outcome_of(pid_t pid, int within_ms) {
-    int status, fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    struct pollfd ended = {.fd = fd, .events = POLLIN};
+static bool ends(pid_t pid, int within_ms) {
+    struct pollfd ended = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    int ready = 0;
 
-    int ready = poll(&ended, 1, within_ms);
-    close(fd);
-    if (ready <= 0 || waitpid(pid, &status, 0) != pid)
+    for (int waited = 0; waited < within_ms && ready == 0; waited += 100)
+        ready = poll(&ended, 1, 100);
+    close(ended.fd);
+    return ready > 0;
+}
+
+static enum outcome outcome_of(pid_t pid, int within_ms) {
+    int status;
+
+    if (!ends(pid, within_ms) || waitpid(pid, &status, 0) != pid)
         return HUNG;
     return WIFEXITED(status) && WEXITSTATUS(status) <= SKIPPED ? (enum outcome)WEXITSTATUS(status)
                                                                : BROKEN;
@@ -253,13 +262,9 @@ static int try_elsewhere(operation* op) {
         int result = elsewhere(actor, op, 0, patience_ms());
         _exit(result >= 0 && result < 100 ? result : 100);
     }
-    int status, fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    struct pollfd ended = {.fd = fd, .events = POLLIN};
-    int ready = poll(&ended, 1, 2 * patience_ms());
-    close(fd);
-    if (ready <= 0)
+    int status;
+    if (!ends(pid, 2 * patience_ms()) || waitpid(pid, &status, 0) != pid)
         return -ETIMEDOUT;
-    waitpid(pid, &status, 0);
     return WIFEXITED(status) && WEXITSTATUS(status) < 100 ? WEXITSTATUS(status) : -EIO;
 }
 
@@ -269,7 +274,7 @@ static int op_resume_if_suspended(long a, long b, long c) {
 }
 
 static bool all_gone(pid_t group) {
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 250; i++) {
         while (waitpid(-1, NULL, WNOHANG) > 0)
             ;
         if (kill(-group, 0) && errno == ESRCH)

@@ -216,7 +216,7 @@ void volume_abandon(void) {
 static bool unmounted(void) {
     int result = 0;
 
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 40; i++) {
         result = unmount_now(0);
         if (result == -EINVAL)
             return true;
@@ -232,7 +232,7 @@ static bool unmounted(void) {
 static bool detached(void) {
     if (!volume_has_dm())
         return true;
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 80; i++) {
         int result = dm_remove(volume.name);
         if (result != -EBUSY)
             return result == 0;
