@@ -3,6 +3,7 @@
 
 import re
 import sys
+import threading
 
 import tap
 
@@ -12,23 +13,22 @@ POINT = re.compile(r"(not ok|ok)\b\s*\d*\s*-?\s*(.*)")
 class Writer:
     def __init__(self):
         self.count = self.failed = 0
+        self.lock = threading.RLock()
 
     def point(self, good, name, why=""):
         """One test's result; `why` is shown where it failed."""
-        self.count += 1
-        self.failed += not good
-        self._print(f"{'ok' if good else 'not ok'} {self.count} - {name}")
-        if not good and why:
-            self.note(why)
+        with self.lock:
+            self.count += 1
+            self.failed += not good
+            self._print(f"{'ok' if good else 'not ok'} {self.count} - {name}")
+            if not good and why:
+                self.note(why)
         return good
 
-    def skip(self, name, reason):
-        self.count += 1
-        self._print(f"ok {self.count} - {name} # SKIP {reason}")
-
     def note(self, text):
-        for line in str(text).splitlines():
-            self._print(f"# {line}")
+        with self.lock:
+            for line in str(text).splitlines():
+                self._print(f"# {line}")
 
     def fold(self, prefix):
         return Fold(self, prefix)
@@ -46,32 +46,45 @@ class Writer:
 
 class Fold:
     """Takes the lines of another TAP stream into this one, its names prefixed.
-    A stream that breaks off, or lies about its number of tests, is a failure."""
+    A stream that breaks off, or lies about its number of tests, is a failure.
+    Several can be fed at once: a point is written together with what belongs
+    to it, when the next one comes."""
 
     def __init__(self, writer, prefix):
         self.writer, self.prefix = writer, prefix
         self.reader = tap.Reader()
         self.reported = 0
+        self.held = None
 
     def line(self, text):
         self.reader.feed(text)
         match = POINT.match(text)
         if match:
-            self.writer.count += 1
-            self.writer.failed += match[1] == "not ok"
-            self.writer._print(f"{match[1]} {self.writer.count} - {self.prefix}: {match[2]}")
+            self._release()
+            self.held = (match[1] == "ok", match[2], [])
+        elif self.held and text.startswith("#"):
+            self.held[2].append(text)
         elif text.startswith("#"):
-            self.writer._print(text)
-        self._breaches(match)
+            self.writer.note(text.removeprefix("#").removeprefix(" "))
+        self._breaches(match and match[1] == "not ok")
 
     def finish(self, status):
+        self._release()
         self.reader.finish(status)
-        self._breaches(None)
+        self._breaches(False)
 
-    def _breaches(self, match):
+    def _release(self):
+        if self.held:
+            good, name, lines = self.held
+            with self.writer.lock:
+                self.writer.point(good, f"{self.prefix}: {name}")
+                for line in lines:
+                    self.writer.note(line.removeprefix("#").removeprefix(" "))
+            self.held = None
+
+    def _breaches(self, failed_point):
         """Points of our own for what the reader objects to, beside failed points."""
         failures = self.reader.failures[self.reported:]
         self.reported += len(failures)
-        for failure in failures:
-            if not (match and match[1] == "not ok" and failure is failures[-1]):
-                self.writer.point(False, f"{self.prefix}: {failure.name}")
+        for failure in failures[:len(failures) - bool(failed_point)]:
+            self.writer.point(False, f"{self.prefix}: {failure.name}")
