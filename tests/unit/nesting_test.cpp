@@ -503,3 +503,18 @@ TEST_CASE("a released share of a hold outlives the other guards, with its deadli
     kernel.advance(20s);
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
+
+TEST_CASE("what one guard has found out, the others know, whatever happens next") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(false, true);
+    FreezeGuard first("/srv");
+    FreezeGuard second("/srv");
+    REQUIRE(kernel.foreign_thaw(administrator, ext4) == 0);
+    std::error_code error;
+    first.thaw(error);
+    REQUIRE(error == errc::expired);
+    REQUIRE(kernel.foreign_freeze(other_freezer, ext4) == 0);
+    second.thaw(error);
+    CHECK(error == errc::expired);
+    CHECK(kernel.is_frozen(ext4)); // by the other
+}
