@@ -247,6 +247,9 @@ struct stuck {
 struct stuck stuck_writer(void);
 void let_stuck_writer_go(struct stuck*);
 
+/* Thaws every filesystem of the machine; only for tests that need our virtual one. */
+void press_sysrq_j(void);
+
 /* ---- kernel log, sysctls -------------------------------------------------------------------- */
 
 int log_mark(void);

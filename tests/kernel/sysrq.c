@@ -22,7 +22,7 @@ static void wait_for_emergency_thaw(int mark) {
     fail_at(__FILE__, __LINE__, "the emergency thaw does not come to an end");
 }
 
-static void thaw_everything(void) {
+void press_sysrq_j(void) {
     int mark = log_mark();
 
     press_j();
@@ -41,7 +41,7 @@ static void one_hold(void) {
 
     WANT(0, freeze(owner));
     struct actor* writer = FROZEN();
-    thaw_everything();
+    press_sysrq_j();
     LET_GO(writer);
     WANT(-EINVAL, thaw(owner));
 }
@@ -55,7 +55,7 @@ static void all_holds(void) {
     WANT(0, freeze_for(a, 600));
     WANT(0, freeze(gone));
     actor_exit(gone);
-    thaw_everything();
+    press_sysrq_j();
     LET_GO(writer);
     WANT(-EINVAL, reset(a, 2));
     WANT(-EINVAL, thaw(a));
@@ -70,7 +70,7 @@ static void later_freeze_is_safe(void) {
 
     WANT(0, freeze(a));
     WANT(0, freeze(a));
-    thaw_everything();
+    press_sysrq_j();
     WANT(0, freeze(b));
     struct actor* writer = FROZEN();
     for (int i = 0; i < 3; i++)
@@ -85,7 +85,7 @@ static void deadline_is_forgotten(void) {
 
     WANT(0, freeze_for(a, 2));
     struct report start = a->last;
-    thaw_everything();
+    press_sysrq_j();
     WANT(0, freeze(b));
     struct actor* writer = FROZEN();
     sleep_until(start.ended + 2700000000);
