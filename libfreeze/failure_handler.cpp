@@ -6,7 +6,7 @@
 
 #include <array>
 #include <atomic>
-#include <cstdio>
+#include <string_view>
 
 #include <sys/uio.h>
 #include <unistd.h>

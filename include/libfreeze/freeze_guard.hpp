@@ -22,11 +22,12 @@ namespace libfreeze {
 /// freeze a thaw ends.
 ///
 /// All guards of a process on one filesystem share one hold in the kernel, whatever mounts or paths
-/// they were made with; its deadline is the latest of theirs, and the last guard to go thaws. They
-/// may be destroyed in any order. So a guard whose own timeout has passed is still good as long as
-/// another guard kept the filesystem frozen. Once the kernel ended the hold, all its guards have
-/// expired; a guard made after that freezes anew. A program that also calls the freeze ioctls
-/// itself, or loads this library twice, mixes up its own holds.
+/// they were made with; its deadline is the latest of theirs (or up to two seconds more, since the
+/// kernel counts whole seconds and no less than two), and the last guard to go thaws. They may be
+/// destroyed in any order. So a guard whose own timeout has passed is still good as long as another
+/// guard kept the filesystem frozen. Once the kernel ended the hold, all its guards have expired; a
+/// guard made after that freezes anew. A program that also calls the freeze ioctls itself, or loads
+/// this library twice, mixes up its own holds.
 ///
 /// Threads: different guards may be used from different threads at any time; one guard by one
 /// thread at a time. Forks: only the process that made a guard can use it. In a forked child the

@@ -12,7 +12,10 @@
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <grp.h>

@@ -68,8 +68,9 @@ clean_up() {
 
 # Sets $device to a new loop device with a filesystem of type $1.
 make_device() {
-    local image
-    image=$(mktemp "$work/$1.XXXXXX") && truncate -s 512M "$image" || return
+    local image size=512M # XFS takes no less than 300
+    [[ $1 != ext4 ]] || size=64M
+    image=$(mktemp "$work/$1.XXXXXX") && truncate -s "$size" "$image" || return
     device=$(losetup --find --show "$image") || return
     loops+=("$device")
     "mkfs.$1" -q "$device"

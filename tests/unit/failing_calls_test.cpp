@@ -11,6 +11,8 @@
 
 #include <cerrno>
 #include <functional>
+#include <string>
+#include <vector>
 
 using namespace std::chrono_literals;
 using libfreeze::errc;

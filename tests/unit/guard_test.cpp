@@ -11,8 +11,11 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <memory>
 #include <stdexcept>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -11,7 +11,10 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <random>
+#include <string>
+#include <vector>
 
 using namespace std::chrono_literals;
 using libfreeze::Clock;
