@@ -100,6 +100,7 @@ bool Writer::gets_through_within(std::chrono::milliseconds time) {
 int run(const std::vector<std::string>& command) {
     Actor actor([&] {
         std::vector<char*> arguments;
+        arguments.reserve(command.size() + 1);
         for (const std::string& argument : command) {
             arguments.push_back(const_cast<char*>(argument.c_str()));
         }

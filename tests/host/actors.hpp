@@ -31,6 +31,8 @@ public:
     ~Actor();
     Actor(const Actor&) = delete;
     Actor& operator=(const Actor&) = delete;
+    Actor(Actor&&) = delete;
+    Actor& operator=(Actor&&) = delete;
 
     /// Whether it ends within that time; its exit status is then in `status`, 128 + signal if one
     /// ended it.

@@ -117,6 +117,8 @@ public:
     }
     Mount(const Mount&) = delete;
     Mount& operator=(const Mount&) = delete;
+    Mount(Mount&&) = delete;
+    Mount& operator=(Mount&&) = delete;
 
     Path target;
     bool mounted = false;

@@ -52,6 +52,10 @@ struct FakeFile {
 class FakeKernel final : public libfreeze::System {
 public:
     FakeKernel();
+    FakeKernel(const FakeKernel&) = delete;
+    FakeKernel& operator=(const FakeKernel&) = delete;
+    FakeKernel(FakeKernel&&) = delete;
+    FakeKernel& operator=(FakeKernel&&) = delete;
     ~FakeKernel() override;
 
     /// A kernel with the patches?
@@ -103,7 +107,8 @@ private:
     FakeHold* chosen(pid_t who, FakeFilesystem& filesystem);
     void expire();
     void settle(FakeFilesystem& filesystem);
-    std::optional<libfreeze::Clock::time_point> deadline_in(std::int64_t seconds) const;
+    [[nodiscard]] std::optional<libfreeze::Clock::time_point>
+    deadline_in(std::int64_t seconds) const;
 
     std::recursive_mutex mutex_; ///< the calls may come from several threads
     libfreeze::Clock::time_point now_{std::chrono::hours(1)};

@@ -64,6 +64,8 @@ public:
     explicit Play(bool patched) { kernel_.patched = patched; }
     Play(const Play&) = delete;
     Play& operator=(const Play&) = delete;
+    Play(Play&&) = delete;
+    Play& operator=(Play&&) = delete;
     ~Play() { libfreeze::set_system(nullptr); }
 
     /// False if the event cannot happen now.

@@ -16,6 +16,8 @@ public:
     ~Reports() { libfreeze::set_failure_handler(previous_); }
     Reports(const Reports&) = delete;
     Reports& operator=(const Reports&) = delete;
+    Reports(Reports&&) = delete;
+    Reports& operator=(Reports&&) = delete;
 
     static std::vector<std::system_error>& all() {
         static std::vector<std::system_error> reports;
