@@ -338,7 +338,7 @@ static const struct test caller_kinds_tests[] = {
     {"caller_kinds.wide_timeout_32", "32-bit: errors, and timeouts of eight bytes", wide_timeout_32,
      FAILS_ON_STOCK, NEEDS_32BIT},
     {"caller_kinds.timeout_argument_32", "32-bit: freeze_timeout_arg=1", timeout_argument_32,
-     FAILS_ON_STOCK, NEEDS_32BIT},
+     FAILS_ON_STOCK, NEEDS_32BIT | ALONE},
     {"caller_kinds.landlock_old", "Landlock lets F and T through", landlock_old, SAME_ON_STOCK, 0},
     {"caller_kinds.landlock_new", "... and the new requests", landlock_new, FAILS_ON_STOCK, 0},
     {"caller_kinds.user_namespace_old", "user namespace: EPERM for F and T", user_namespace_old,

@@ -32,6 +32,7 @@ enum needs {
     NEEDS_BTRFS = 16,
     NEEDS_32BIT = 32,    /* a machine with 32-bit system calls */
     NEEDS_FAILSLAB = 64, /* fault injection: debugging kernels only */
+    ALONE = 128,         /* changes what concerns every filesystem */
 };
 
 struct test {
@@ -211,6 +212,7 @@ void volume_open_disk(const char* type, const char* disk);
 bool volume_prepare(void);      /* formatted and mounted */
 void volume_start_afresh(void); /* same data, another superblock and device */
 void volume_abandon(void);      /* nothing of it can be used again */
+void volume_close(void);
 void volume_close_disk(void);
 bool volume_has_dm(void);
 uint64_t slice_sectors(void);

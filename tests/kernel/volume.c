@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@ struct volume volume;
 static char disk[128];
 static char workdir[] = "/tmp/freeze-abi.XXXXXX";
 static unsigned slices, devices;
+static unsigned* next_slice; /* shared by all workers */
 
 const char* disk_path(void) {
     return disk;
@@ -84,6 +86,10 @@ void volume_open_disk(const char* type, const char* path) {
     slices = (unsigned)(size_of(path) / SLICE_BYTES);
     if (!slices)
         broken_at(__FILE__, __LINE__, "%s: smaller than %llu MiB", path, SLICE_BYTES >> 20);
+    next_slice =
+        mmap(NULL, sizeof(*next_slice), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (next_slice == MAP_FAILED)
+        broken_at(__FILE__, __LINE__, "mmap: %s", strerror(errno));
     if (!mkdtemp(workdir))
         broken_at(__FILE__, __LINE__, "%s: %s", workdir, strerror(errno));
 }
@@ -107,6 +113,7 @@ static int attach_dm(void) {
     return result;
 }
 
+/* The device is kept open, so that it lasts as long as this process. */
 static int attach_loop(void) {
     int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
     int number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
@@ -124,7 +131,7 @@ static int attach_loop(void) {
     int result = result_of(ioctl(loop, LOOP_CONFIGURE, &config));
     close(backing);
     if (result < 0)
-        close(loop); /* else kept open, so that the device lasts */
+        close(loop);
     return result;
 }
 
@@ -179,6 +186,10 @@ int unmount_now(int flags) {
 }
 
 static bool make(void) {
+    if (!volume.dir[0])
+        volume.slice = __atomic_fetch_add(next_slice, 1, __ATOMIC_SEQ_CST);
+    if (volume.slice >= slices)
+        return false;
     snprintf(volume.dir, sizeof(volume.dir), "%s/%u", workdir, volume.slice);
     if (mkdir(volume.dir, 0700) && errno != EEXIST)
         return false;
@@ -194,13 +205,11 @@ static bool make(void) {
 }
 
 bool volume_prepare(void) {
-    while (!volume.mounted) {
-        if (make())
-            break;
-        printf("# cannot make a filesystem on slice %u (%s)\n", volume.slice, volume.device);
-        volume_abandon();
+    while (!volume.mounted && !make()) {
+        printf("#   no filesystem can be made on slice %u of %u\n", volume.slice, slices);
         if (volume.slice >= slices)
             return false;
+        volume_abandon();
     }
     return true;
 }
@@ -209,8 +218,7 @@ void volume_abandon(void) {
     if (volume.mounted)
         unmount_now(MNT_DETACH);
     const char* type = volume.type;
-    unsigned next = volume.slice + 1;
-    volume = (struct volume){.type = type, .slice = next};
+    volume = (struct volume){.type = type};
 }
 
 static bool unmounted(void) {
@@ -251,10 +259,17 @@ void volume_start_afresh(void) {
         volume.device[0] = volume.name[0] = 0;
 }
 
-void volume_close_disk(void) {
+void volume_close(void) {
     if (volume.mounted)
         volume_start_afresh();
-    if (volume.dir[0])
-        rmdir(volume.dir);
+}
+
+/* What has been abandoned may still be mounted, and stays. */
+void volume_close_disk(void) {
+    for (unsigned i = 0; i < *next_slice; i++) {
+        char dir[sizeof(volume.dir)];
+        snprintf(dir, sizeof(dir), "%s/%u", workdir, i);
+        rmdir(dir);
+    }
     rmdir(workdir);
 }

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One test: in a process of its own, and everything set right after it. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runner.h"
+
+/* ---- whether a test can run here ------------------------------------------------------------ */
+
+static bool debugging_kernel(void) {
+    const char* text = getenv("LIBFREEZE_FLAVOUR");
+
+    return text && !strcmp(text, "debug");
+}
+
+/* Until 6.12, btrfs opens its devices without telling the block layer what to freeze. */
+static bool dm_freezes_this(void) {
+    struct utsname kernel;
+    int version, patchlevel;
+
+    if (!is_type("btrfs"))
+        return true;
+    uname(&kernel);
+    return sscanf(kernel.release, "%d.%d", &version, &patchlevel) != 2 || version > 6 ||
+           (version == 6 && patchlevel > 12);
+}
+
+/* These are right on every machine. */
+static const char* pointless(const struct test* test) {
+    if ((test->needs & NEEDS_F2FS) && !is_type("f2fs"))
+        return "about f2fs";
+    if ((test->needs & NEEDS_BTRFS) && !is_type("btrfs"))
+        return "about btrfs";
+    if ((test->needs & NEEDS_DM_FREEZE) && !dm_freezes_this())
+        return "device-mapper does not freeze btrfs on 6.1 and 6.12";
+#ifndef __x86_64__
+    if (test->needs & NEEDS_32BIT)
+        return "32-bit calls are tested on x86-64 only";
+#endif
+    if ((test->needs & NEEDS_FAILSLAB) && !debugging_kernel())
+        return "fault injection: debugging kernels only";
+    return NULL;
+}
+
+/* These only outside the virtual machine, which has everything. */
+static const char* impossible(const struct test* test) {
+    if (in_our_vm())
+        return NULL;
+    if (test->needs & NEEDS_VM)
+        return "touches the whole machine: only in the virtual machine";
+    if ((test->needs & (NEEDS_DM | NEEDS_DM_FREEZE)) && !dm_present())
+        return "no device-mapper";
+    return NULL;
+}
+
+/* ---- in a process of its own ---------------------------------------------------------------- */
+
+static void run_in_child(const struct test* test) __attribute__((noreturn));
+static void run_in_child(const struct test* test) {
+    setpgid(0, 0);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    test->run();
+    /* Whatever the test did, nothing must be left of it. */
+    if (!note->spoilt) {
+        WANT(-EINVAL, admin_thaw());
+        THAWED();
+    }
+    _exit(PASSED);
+}
+
+static bool ends(pid_t pid, int within_ms) {
+    struct pollfd ended = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    int ready = 0;
+
+    for (int waited = 0; waited < within_ms && ready == 0; waited += 100)
+        ready = poll(&ended, 1, 100);
+    close(ended.fd);
+    return ready > 0;
+}
+
+static enum outcome outcome_of(pid_t pid, int within_ms) {
+    int status;
+
+    if (!ends(pid, within_ms) || waitpid(pid, &status, 0) != pid)
+        return HUNG;
+    return WIFEXITED(status) && WEXITSTATUS(status) <= SKIPPED ? (enum outcome)WEXITSTATUS(status)
+                                                               : BROKEN;
+}
+
+/* ---- afterwards: nothing frozen, nobody left ------------------------------------------------ */
+
+static int op_thaw_all(long a, long b, long c) {
+    int times = 0;
+
+    (void)a, (void)b, (void)c;
+    while (op_thaw(0, 0, 0) == 0)
+        times++;
+    return times;
+}
+
+/* Without the checks of a test: this is the process that must go on whatever happens. */
+static int try_elsewhere(operation* op) {
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, 0);
+        int result = elsewhere(actor, op, 0, patience_ms());
+        _exit(result >= 0 && result < 100 ? result : 100);
+    }
+    int status;
+    if (!ends(pid, 2 * patience_ms()) || waitpid(pid, &status, 0) != pid)
+        return -ETIMEDOUT;
+    return WIFEXITED(status) && WEXITSTATUS(status) < 100 ? WEXITSTATUS(status) : -EIO;
+}
+
+static int op_resume_if_suspended(long a, long b, long c) {
+    (void)a, (void)b, (void)c;
+    return dm_suspended(volume.name) ? dm_resume(volume.name) : 0;
+}
+
+static bool all_gone(pid_t group) {
+    for (int i = 0; i < 250; i++) {
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
+        if (kill(-group, 0) && errno == ESRCH)
+            return true;
+        sleep_ms(20);
+    }
+    return false;
+}
+
+static void restore_sysctls(void) {
+    if (access(FREEZE_NEST, F_OK) == 0)
+        write_file(FREEZE_NEST, "1");
+    if (access(FREEZE_TIMEOUT_ARG, F_OK) == 0)
+        write_file(FREEZE_TIMEOUT_ARG, "0");
+}
+
+/* Whether the filesystem can be used by the next test. */
+static bool settled(pid_t group) {
+    kill(-group, SIGKILL);
+    restore_sysctls();
+    if (volume_has_dm() && try_elsewhere(op_resume_if_suspended) != 0)
+        return false;
+    if (try_elsewhere(op_thaw_all) < 0)
+        return false;
+    return all_gone(group) && try_elsewhere(op_write) == 0;
+}
+
+/* ---- the verdict ---------------------------------------------------------------------------- */
+
+static enum outcome run(const struct test* test) {
+    *note = (struct note){0};
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0)
+        run_in_child(test);
+    setpgid(pid, pid);
+    enum outcome outcome = outcome_of(pid, 30 * patience_ms());
+    bool usable = settled(pid) && !note->spoilt;
+    if (!usable && outcome == PASSED && !note->spoilt) {
+        printf("#   the filesystem cannot be used any more\n");
+        outcome = FAILED;
+    }
+    if (!usable)
+        volume_abandon();
+    else if (outcome != PASSED)
+        volume_start_afresh();
+    return outcome;
+}
+
+static bool right(const struct test* test, enum outcome outcome, bool stock) {
+    bool must_fail = stock && test->stock == FAILS_ON_STOCK;
+
+    return outcome == (must_fail ? FAILED : PASSED);
+}
+
+static const char* remark(const struct test* test, enum outcome outcome, bool stock) {
+    if (outcome == BROKEN)
+        return " (could not be made)";
+    if (outcome == HUNG)
+        return " (hung)";
+    if (!stock)
+        return "";
+    if (test->stock == SAME_ON_STOCK)
+        return " (same on stock)";
+    return outcome == FAILED ? " (fails on stock, as it must)"
+                             : " (passes on stock, where it must fail)";
+}
+
+/* Sets @skip to why, if it was not run. */
+static enum outcome run_if_possible(const struct test* test, const char** skip) {
+    enum outcome outcome;
+
+    if ((*skip = pointless(test)) || (*skip = impossible(test)))
+        return SKIPPED;
+    outcome = volume_prepare() ? run(test) : BROKEN;
+    if (outcome != SKIPPED)
+        return outcome;
+    *skip = note->lacks;
+    if (!in_our_vm())
+        return SKIPPED;
+    printf("#   this machine should have it: %s\n", note->lacks);
+    return BROKEN;
+}
+
+void judge(const struct test* test, bool stock, struct verdict* verdict) {
+    const char* skip;
+    int64_t begun = now_ns();
+    enum outcome outcome = run_if_possible(test, &skip);
+
+    if (outcome != SKIPPED)
+        printf("#   %.1f s\n", seconds(now_ns() - begun));
+    verdict->ok = outcome == SKIPPED || right(test, outcome, stock);
+    snprintf(verdict->line, sizeof(verdict->line), "%s %s: %s%s%s", volume.type, test->name,
+             test->what, outcome == SKIPPED ? " # SKIP " : remark(test, outcome, stock),
+             outcome == SKIPPED ? skip : "");
+}
