@@ -42,6 +42,18 @@ bool has_timeouts() {
     return libfreeze::probe(subject().mountpoint).timeout;
 }
 
+/// What the kernel must be, by what started the test; empty if that is for probe() to find out.
+std::string kernel_flavour() {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
+    const char* const flavour = std::getenv("LIBFREEZE_FLAVOUR");
+    return flavour == nullptr ? "" : flavour;
+}
+
+/// One that checks each memory access and each lock, in an emulator.
+bool is_slow_kernel() {
+    return kernel_flavour() == "debug";
+}
+
 template <typename Function>
 std::string error_of(Function&& function) {
     try {
@@ -139,9 +151,8 @@ bool has_filesystem(const std::string& type) {
 
 TEST_CASE("the probe says what this kernel is") {
     const bool patched = has_timeouts();
-    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
-    if (const char* const flavour = std::getenv("LIBFREEZE_FLAVOUR")) {
-        CHECK(patched == (std::string(flavour) != "stock"));
+    if (const std::string flavour = kernel_flavour(); !flavour.empty()) {
+        CHECK(patched == (flavour != "stock"));
     }
     CHECK(libfreeze::probe().timeout == patched);
     CHECK(libfreeze::probe("/proc").timeout == patched);
@@ -498,7 +509,7 @@ TEST_CASE("no descriptor of a guard survives exec") {
 
 TEST_CASE("the freeze of a killed program ends at its deadline, or can be ended") {
     Actor victim([] {
-        FreezeGuard guard(subject().mountpoint, {has_timeouts() ? 2s : 0s});
+        FreezeGuard guard(subject().mountpoint, {has_timeouts() ? 5s : 0s});
         std::this_thread::sleep_for(60s);
         return 0;
     });
@@ -513,7 +524,7 @@ TEST_CASE("the freeze of a killed program ends at its deadline, or can be ended"
     if (!has_timeouts()) {
         CHECK(run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
     }
-    CHECK(writer->gets_through_within(5s));
+    CHECK(writer->gets_through_within(15s));
 }
 
 TEST_CASE("a timeout thaws in time, or is refused where the kernel has none") {
@@ -537,7 +548,7 @@ TEST_CASE("a timeout thaws in time, or is refused where the kernel has none") {
     INFO("thawed after " << std::chrono::duration_cast<std::chrono::milliseconds>(took).count()
                          << " ms");
     CHECK(took >= 1900ms); // the clock was read after the freeze
-    CHECK(took <= 2500ms);
+    CHECK(took <= (is_slow_kernel() ? 5000ms : 2500ms));
     std::error_code error;
     guard.extend(2s, error);
     CHECK(error == errc::expired);
@@ -550,11 +561,11 @@ TEST_CASE("extend keeps it frozen, where the kernel can") {
         check_refused(subject().mountpoint, errc::unsupported_by_kernel, 1ms);
         return;
     }
-    FreezeGuard guard(subject().mountpoint, {2s});
+    FreezeGuard guard(subject().mountpoint, {3s});
     Writer writer;
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 4; ++i) {
         std::this_thread::sleep_for(1s);
-        guard.extend(2s);
+        guard.extend(3s);
     }
     CHECK(writer.is_blocked());
     guard.thaw();
@@ -571,7 +582,7 @@ TEST_CASE("nested guards keep it frozen to the latest of their deadlines") {
         return;
     }
     FreezeGuard sooner(subject().mountpoint, {2s});
-    FreezeGuard later(subject().mountpoint, {4s});
+    FreezeGuard later(subject().mountpoint, {6s});
     FreezeGuard never(subject().mountpoint);
     Writer writer;
     never.thaw();
@@ -579,7 +590,7 @@ TEST_CASE("nested guards keep it frozen to the latest of their deadlines") {
     CHECK(writer.is_blocked());
     sooner.thaw(); // it was frozen all along
     CHECK(writer.is_blocked());
-    CHECK(writer.gets_through_within(4s));
+    CHECK(writer.gets_through_within(8s));
     std::error_code error;
     later.thaw(error);
     CHECK(error == errc::expired);
