@@ -351,6 +351,7 @@ TEST_CASE("guards of one process nest in any order") {
 
 TEST_CASE("guards of several threads nest") {
     std::vector<std::thread> threads;
+    threads.reserve(4);
     std::atomic<int> broken = 0;
     for (int number = 0; number < 4; ++number) {
         threads.emplace_back([&] {

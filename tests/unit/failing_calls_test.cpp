@@ -15,7 +15,6 @@
 #include <vector>
 
 using namespace std::chrono_literals;
-using libfreeze::errc;
 using libfreeze::FreezeGuard;
 using testing::FakeKernel;
 using testing::Reports;

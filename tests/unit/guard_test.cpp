@@ -493,6 +493,7 @@ TEST_CASE("guards of several threads on one filesystem") {
     kernel.patched = GENERATE(false, true);
     const Reports reports;
     std::vector<std::thread> threads;
+    threads.reserve(4);
     std::atomic<int> broken = 0;
     for (int number = 0; number < 4; ++number) {
         threads.emplace_back([&, number] {
