@@ -384,18 +384,18 @@ static int64_t wait_and_see_delays(struct actor* who, int64_t from, int within_m
  * The lower bound is exact. The upper one allows for the time in which this process, which has
  * nothing to do but to wait, was late as well: then it was the machine that stood still.
  */
-void let_go_between_at(const char* file, int line, struct actor* writer, const struct report* start,
-                       double from, double to) {
-    const int64_t tick = 10000000; /* the clock that deadlines are counted in is coarse */
-    int64_t earliest = start->begun + (int64_t)(from * 1e9) - tick;
-    int64_t latest = start->ended + (int64_t)((from + (to - from) * slowness()) * 1e9);
+void let_go_after_at(const char* file, int line, struct actor* writer, const struct report* start,
+                     int timeout) {
+    const int64_t second = 1000000000, tick = second / 100; /* deadlines are counted in ticks */
+    int64_t earliest = start->begun + timeout * second - tick;
+    int64_t latest = start->ended + timeout * second + (int64_t)((double)second / 2 * slowness());
 
-    latest += wait_and_see_delays(writer, start->ended + (int64_t)(from * 1e9),
-                                  (int)(to * 1000) + patience_ms());
+    latest += wait_and_see_delays(writer, start->ended + timeout * second,
+                                  timeout * 1000 + patience_ms());
     want_at(file, line, "the waiting write", 0, finish(writer, 0));
     if (writer->last.ended < earliest)
-        fail_at(file, line, "let go %.3f s after the call, before %.1f s",
-                seconds(writer->last.ended - start->begun), from);
+        fail_at(file, line, "let go %.3f s after the call, before %d s",
+                seconds(writer->last.ended - start->begun), timeout);
     if (writer->last.ended > latest)
         fail_at(file, line, "let go %.3f s after the call, later than %.3f s",
                 seconds(writer->last.ended - start->ended), seconds(latest - start->ended));

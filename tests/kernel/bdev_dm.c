@@ -113,11 +113,11 @@ static void rescue_under_a_suspend(void) {
 static void expiry_under_a_suspend(void) {
     struct actor *before = actor(), *after = actor();
 
-    WANT(0, freeze_for(before, 2));
+    WANT(0, freeze_for(before, SHORT));
     struct actor* writer = FROZEN();
     WANT(0, suspend());
-    WANT(0, freeze_for(after, 2));
-    sleep_ms(2700);
+    WANT(0, freeze_for(after, SHORT));
+    outlast(SHORT);
     STILL_FROZEN(writer);
     WANT(-EINVAL, thaw(before));
     WANT(-EINVAL, thaw(after));
@@ -131,12 +131,12 @@ static void expiry_under_a_suspend(void) {
 static void expiry_after_a_resume(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     struct actor* writer = FROZEN();
     WANT(0, suspend());
     WANT(0, resume());
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    LET_GO_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw(owner));
     suspend_still_freezes();
 }

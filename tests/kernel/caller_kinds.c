@@ -71,12 +71,12 @@ static void new_requests_32(void) {
 
     WANT(0, timeout_32(who, FIFREEZE_TIMEOUT, 600));
     WANT(0, freeze(native));
-    WANT(0, timeout_32(who, FIFREEZE_RESET_TIMEOUT, 2));
+    WANT(0, timeout_32(who, FIFREEZE_RESET_TIMEOUT, SHORT));
     struct report start = who->last;
     struct actor* writer = FROZEN();
     WANT(0, thaw(native));
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
-    WANT(-EINVAL, timeout_32(who, FIFREEZE_RESET_TIMEOUT, 2));
+    LET_GO_AFTER(writer, &start, SHORT);
+    WANT(-EINVAL, timeout_32(who, FIFREEZE_RESET_TIMEOUT, SHORT));
     WANT(-EINVAL, call(who, op_ioctl_32, FITHAW, 0, 0));
 }
 
@@ -92,7 +92,7 @@ static void wide_timeout_32(void) {
     WANT(0, timeout_32(who, FIFREEZE_TIMEOUT, (1ll << 32) + 2));
     WANT(0, timeout_32(other, FIFREEZE_TIMEOUT, LLONG_MAX));
     struct actor* writer = FROZEN();
-    sleep_ms(2700);
+    outlast(SHORT);
     STILL_FROZEN(writer);
     WANT(0, thaw(other));
     CHECK(blocks(writer), "the first of two holds is gone");
@@ -115,9 +115,9 @@ static void timeout_argument_32(void) {
 
     CHECK(write_file(FREEZE_TIMEOUT_ARG, "1") > 0, "no %s", FREEZE_TIMEOUT_ARG);
     WANT(0, call(plain, op_argument_32, 1, 0, 0));
-    WANT(0, call(who, op_argument_32, 2, 0, 0));
+    WANT(0, call(who, op_argument_32, SHORT, 0, 0));
     struct actor* writer = FROZEN();
-    sleep_ms((int)(2000 + 600 * slowness()));
+    outlast(SHORT);
     STILL_FROZEN(writer);
     WANT(-EINVAL, thaw(who));
     WANT(0, thaw(plain));
@@ -271,7 +271,7 @@ static void user_namespace_cannot_rescue(void) {
     WANT(0, freeze_for(owner, 600));
     struct actor* writer = FROZEN();
     WANT(-EPERM, thaw(who));
-    WANT(-EPERM, reset(who, 2));
+    WANT(-EPERM, reset(who, SHORT));
     CHECK(blocks(writer), "thawed without privilege");
     WANT(0, thaw(owner));
     LET_GO(writer);
@@ -315,18 +315,19 @@ static void pid_namespace_owner(void) {
 static void pid_namespace_warning(void) {
     int mark = log_mark();
     struct actor* inner = in_pid_namespace();
-    char number[12], line[1024] = "";
-    const char* const words[] = {volume.type, volume.id, number, "abi-inner", "2", NULL};
+    char number[12], period[12], line[1024] = "";
+    const char* const words[] = {volume.type, volume.id, number, "abi-inner", period, NULL};
 
+    snprintf(period, sizeof(period), "%d", SHORT);
     snprintf(number, sizeof(number), "%d", inner->pid);
-    WANT(0, freeze_for(inner, 2));
+    WANT(0, freeze_for(inner, SHORT));
     struct report start = inner->last;
     struct actor* writer = FROZEN();
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    LET_GO_AFTER(writer, &start, SHORT);
     sleep_ms((int)(300 * slowness()));
     int count = log_count(mark, words, line);
-    CHECK(count == 1, "%d lines name %s, %s, %s, abi-inner and 2", count, volume.type, volume.id,
-          number);
+    CHECK(count == 1, "%d lines name %s, %s, %s, abi-inner and %s", count, volume.type, volume.id,
+          number, period);
     WANT(-EINVAL, thaw(inner));
 }
 

@@ -9,17 +9,13 @@
 
 #include "harness.h"
 
-static void wait_until(const struct report* start, double after) {
-    sleep_ms((int)(seconds(start->ended + (int64_t)(after * 1e9) - now_ns()) * 1000));
-}
-
 static void expires(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     struct actor* writer = FROZEN();
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    LET_GO_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, reset(owner, 600));
     WANT(-EINVAL, thaw(owner));
     WANT(-EINVAL, thaw(owner));
@@ -28,10 +24,10 @@ static void expires(void) {
 static void three_seconds_are_not_two(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 3));
+    WANT(0, freeze_for(owner, SHORT + 1));
     struct report start = owner->last;
     struct actor* writer = FROZEN();
-    LET_GO_BETWEEN(writer, &start, 3.0, 3.5);
+    LET_GO_AFTER(writer, &start, SHORT + 1);
     WANT(-EINVAL, thaw(owner));
 }
 
@@ -39,11 +35,11 @@ static void three_seconds_are_not_two(void) {
 static void saves_its_owner(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     begin(owner, op_write, 0, 0, 0);
     WAITS(owner);
-    LET_GO_BETWEEN(owner, &start, 2.0, 2.5);
+    LET_GO_AFTER(owner, &start, SHORT);
     WANT(-EINVAL, reset(owner, 600));
     WANT(-EINVAL, thaw(owner));
 }
@@ -51,24 +47,23 @@ static void saves_its_owner(void) {
 static void thaws_after_its_owner(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     struct actor* writer = FROZEN();
     kill_actor(owner);
     reap(owner);
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    LET_GO_AFTER(writer, &start, SHORT);
 }
 
 static void thawed_in_time(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
-    struct report start = owner->last;
+    WANT(0, freeze_for(owner, SHORT));
     WANT(0, thaw(owner));
     /* The timer of a hold that is no more must not end the next one. */
     WANT(0, freeze(owner));
     struct actor* writer = FROZEN();
-    wait_until(&start, 2.6);
+    outlast(SHORT);
     STILL_FROZEN(writer);
     WANT(0, thaw(owner));
     LET_GO(writer);
@@ -77,13 +72,12 @@ static void thawed_in_time(void) {
 static void others_stay(void) {
     struct actor *timed = actor(), *other = actor();
 
-    WANT(0, freeze_for(timed, 2));
-    struct report start = timed->last;
+    WANT(0, freeze_for(timed, SHORT));
     WANT(0, freeze(other));
     struct actor* writer = FROZEN();
-    wait_until(&start, 2.6);
+    outlast(SHORT);
     STILL_FROZEN(writer);
-    WANT(-EINVAL, reset(timed, 2));
+    WANT(-EINVAL, reset(timed, SHORT));
     WANT(-EINVAL, thaw(timed));
     WANT(-EINVAL, thaw(timed));
     CHECK(blocks(writer), "an expired owner has thawed another's hold");
@@ -94,11 +88,10 @@ static void others_stay(void) {
 static void two_deadlines_of_one(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
-    struct report start = owner->last;
+    WANT(0, freeze_for(owner, SHORT));
     WANT(0, freeze_for(owner, 600));
     struct actor* writer = FROZEN();
-    wait_until(&start, 2.6);
+    outlast(SHORT);
     STILL_FROZEN(writer);
     WANT(0, thaw(owner)); /* the second; the first has ended */
     LET_GO(writer);
@@ -109,13 +102,13 @@ static void two_deadlines_of_one(void) {
 static void two_deadlines_of_two(void) {
     struct actor *a = actor(), *b = actor();
 
-    WANT(0, freeze_for(a, 3));
+    WANT(0, freeze_for(a, SHORT + 1));
     struct report start = a->last;
     struct actor* writer = FROZEN();
-    WANT(0, freeze_for(b, 2));
-    wait_until(&start, 2.6);
+    WANT(0, freeze_for(b, SHORT));
+    outlast(SHORT);
     WANT(-EINVAL, thaw(b));
-    LET_GO_BETWEEN(writer, &start, 3.0, 3.5);
+    LET_GO_AFTER(writer, &start, SHORT + 1);
     WANT(-EINVAL, thaw(a));
 }
 
@@ -124,14 +117,13 @@ static void two_deadlines_of_two(void) {
 static void reset_extends(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 3));
-    struct report start = owner->last;
+    WANT(0, freeze_for(owner, SHORT + 1));
     struct actor* writer = FROZEN();
-    wait_until(&start, 1.5);
-    WANT(0, reset(owner, 3));
+    sleep_ms((SHORT + 1) * 500);
+    WANT(0, reset(owner, SHORT + 1));
     struct report again = owner->last;
-    LET_GO_BETWEEN(writer, &again, 3.0, 3.5);
-    WANT(-EINVAL, reset(owner, 2));
+    LET_GO_AFTER(writer, &again, SHORT + 1);
+    WANT(-EINVAL, reset(owner, SHORT));
     WANT(-EINVAL, thaw(owner));
 }
 
@@ -140,9 +132,9 @@ static void reset_shortens(void) {
 
     WANT(0, freeze_for(owner, 600));
     struct actor* writer = FROZEN();
-    WANT(0, reset(owner, 2));
+    WANT(0, reset(owner, SHORT));
     struct report start = owner->last;
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    LET_GO_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw(owner));
 }
 
@@ -151,9 +143,9 @@ static void reset_gives_a_deadline(void) {
 
     WANT(0, freeze(owner));
     struct actor* writer = FROZEN();
-    WANT(0, reset(owner, 2));
+    WANT(0, reset(owner, SHORT));
     struct report start = owner->last;
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    LET_GO_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw(owner));
 }
 
@@ -188,7 +180,7 @@ static void none_ends(int (*set)(struct actor*, int64_t)) {
               result_name(owner[i]->last.result));
     }
     struct actor* writer = FROZEN();
-    sleep_ms(2700);
+    outlast(SHORT);
     STILL_FROZEN(writer);
     for (int i = 0; i < ENDLESS; i++)
         CHECK(thaw(owner[i]) == 0, "thaw after a timeout of %lld: %s", (long long)endless[i],
@@ -197,7 +189,7 @@ static void none_ends(int (*set)(struct actor*, int64_t)) {
 }
 
 static int freeze_then_reset(struct actor* who, int64_t timeout) {
-    int result = freeze_for(who, 2);
+    int result = freeze_for(who, SHORT);
 
     return result == 0 ? reset(who, timeout) : result;
 }
@@ -216,15 +208,15 @@ static void counts_from_the_completed_freeze(void) {
     struct stuck stuck = stuck_writer();
     struct actor* owner = actor();
 
-    begin(owner, op_freeze_for, 2, 0, 0);
+    begin(owner, op_freeze_for, SHORT, 0, 0);
     WAITS(owner);
-    sleep_ms(2300);
+    sleep_ms(SHORT * 1000 + 300);
     let_stuck_writer_go(&stuck);
     WANT(0, finish(owner, patience_ms()));
     struct report completed = owner->last;
     completed.begun = stuck.listener->last.begun;
     struct actor* writer = FROZEN();
-    LET_GO_BETWEEN(writer, &completed, 2.0, 2.5);
+    LET_GO_AFTER(writer, &completed, SHORT);
     WANT(-EINVAL, thaw(owner));
 }
 
@@ -235,10 +227,11 @@ static int op_rename(long second, long b, long c) {
     return result_of(prctl(PR_SET_NAME, second ? "abi-renamed" : "abi-freezer"));
 }
 
-static int warnings(int mark, pid_t pid, const char* timeout, char line[1024]) {
-    char number[12];
-    const char* const words[] = {volume.type, volume.id, number, "abi-freezer", timeout, NULL};
+static int warnings(int mark, pid_t pid, int timeout, char line[1024]) {
+    char number[12], period[12];
+    const char* const words[] = {volume.type, volume.id, number, "abi-freezer", period, NULL};
 
+    snprintf(period, sizeof(period), "%d", timeout);
     snprintf(number, sizeof(number), "%d", pid);
     return log_count(mark, words, line);
 }
@@ -250,20 +243,20 @@ static void warns(void) {
 
     WANT(0, call(owner, op_rename, 0, 0, 0));
     WANT(0, call(other, op_rename, 0, 0, 0));
-    WANT(0, freeze_for(owner, 3));
+    WANT(0, freeze_for(owner, SHORT + 1));
     WANT(0, freeze_for(other, 600));
     WANT(0, call(owner, op_rename, 1, 0, 0));
     struct actor* writer = FROZEN();
-    sleep_ms((int)(3000 + 500 * slowness()));
-    int count = warnings(mark, owner->pid, "3", line);
-    CHECK(count == 1, "%d lines name %s, %s, %d, abi-freezer and 3", count, volume.type, volume.id,
-          owner->pid);
+    outlast(SHORT + 1);
+    int count = warnings(mark, owner->pid, SHORT + 1, line);
+    CHECK(count == 1, "%d lines name %s, %s, %d, abi-freezer and %d", count, volume.type, volume.id,
+          owner->pid, SHORT + 1);
     CHECK(!strncmp(line, "4,", 2), "not a warning: %s", line);
     CHECK(!strstr(line, "abi-renamed"), "not the name as of the freeze: %s", line);
     STILL_FROZEN(writer);
     WANT(0, thaw(other));
     LET_GO(writer);
-    WANT(0, warnings(mark, other->pid, "600", line));
+    WANT(0, warnings(mark, other->pid, 600, line));
 }
 
 static void silent_when_thawed(void) {
@@ -272,10 +265,10 @@ static void silent_when_thawed(void) {
     char line[1024];
 
     WANT(0, call(owner, op_rename, 0, 0, 0));
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     WANT(0, thaw(owner));
-    sleep_ms(2500);
-    WANT(0, warnings(mark, owner->pid, "2", line));
+    outlast(SHORT);
+    WANT(0, warnings(mark, owner->pid, SHORT, line));
 }
 
 static const struct test deadlines_tests[] = {

@@ -214,7 +214,7 @@ static void privilege_lost(void) {
     struct actor* writer = FROZEN();
     SETUP(call(owner, op_drop_privileges, 0, 0, 0));
     WANT(-EPERM, thaw(owner));
-    WANT(-EPERM, reset(owner, 2));
+    WANT(-EPERM, reset(owner, SHORT));
     CHECK(blocks(writer), "thawed without privilege");
     WANT(0, admin_thaw());
     LET_GO(writer);

@@ -92,9 +92,17 @@ int64_t now_ns(void); /* CLOCK_MONOTONIC */
 void sleep_ms(int ms);
 void sleep_until(int64_t ns);
 double seconds(int64_t ns);
-/* FREEZE_ABI_SLOW: how much longer than usual this machine may take for anything (1 by default). */
+/*
+ * How much longer than usual this machine may take for anything: FREEZE_ABI_SLOW, by default 3 for
+ * a debugging kernel, else 1.
+ */
 double slowness(void);
 int patience_ms(void); /* after this long a call counts as blocked */
+/* The shortest timeout to freeze with: 2 s, or more while the machine takes long for everything. */
+int shortest(void);
+#define SHORT shortest()
+/* Sleeps until a timeout that runs already has surely run out. */
+void outlast(int timeout);
 
 /* ---- actors --------------------------------------------------------------------------------- */
 
@@ -180,8 +188,8 @@ struct actor* frozen_at(const char* file, int line);
 void thawed_at(const char* file, int line);
 void still_at(const char* file, int line, struct actor* writer);
 void let_go_at(const char* file, int line, struct actor* writer);
-void let_go_between_at(const char* file, int line, struct actor* writer, const struct report* start,
-                       double from, double to);
+void let_go_after_at(const char* file, int line, struct actor* writer, const struct report* start,
+                     int timeout);
 
 /* Starts a writer, which must block, and gives it back. */
 #define FROZEN() frozen_at(__FILE__, __LINE__)
@@ -191,9 +199,9 @@ void let_go_between_at(const char* file, int line, struct actor* writer, const s
 #define STILL_FROZEN(writer) still_at(__FILE__, __LINE__, writer)
 /* The writer that blocked gets through now. */
 #define LET_GO(writer) let_go_at(__FILE__, __LINE__, writer)
-/* ... so many seconds after the call that @start reports. */
-#define LET_GO_BETWEEN(writer, start, from, to)                                                    \
-    let_go_between_at(__FILE__, __LINE__, writer, start, from, to)
+/* ... by a deadline, not before it and not half a second after it. */
+#define LET_GO_AFTER(writer, start, timeout)                                                       \
+    let_go_after_at(__FILE__, __LINE__, writer, start, timeout)
 
 /* ---- the filesystem under test -------------------------------------------------------------- */
 
@@ -263,6 +271,7 @@ int log_count(int mark, const char* const words[], char line[1024]);
 int write_file(const char* path, const char* text);
 int read_file(const char* path, char* text, size_t size);
 bool in_our_vm(void);
+bool debugging_kernel(void);
 bool is_type(const char* type);
 
 #endif

@@ -169,7 +169,7 @@ static void argument_is_ignored(void) {
     }
     /* The last one would have been two seconds. */
     struct actor* writer = FROZEN();
-    sleep_ms(2700);
+    outlast(SHORT);
     STILL_FROZEN(writer);
     WANT(0, request(who, FITHAW, arguments[count - 1]));
     LET_GO(writer);

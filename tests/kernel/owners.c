@@ -19,7 +19,7 @@ static void own_holds_only(void) {
     struct actor* writer = FROZEN();
     for (int i = 0; i < 3; i++)
         WANT(-EINVAL, thaw(a));
-    WANT(-EINVAL, reset(a, 2));
+    WANT(-EINVAL, reset(a, SHORT));
     CHECK(blocks(writer), "thawed by a process that has no hold left");
     WANT(0, thaw(b));
     LET_GO(writer);
@@ -141,7 +141,7 @@ static void rescue_of_one_being_killed(void) {
 static void rescue_takes_the_newest_of_the_gone(void) {
     struct actor *timed = actor(), *later = actor(), *alive = actor();
 
-    WANT(0, freeze_for(timed, 2));
+    WANT(0, freeze_for(timed, SHORT));
     struct report start = timed->last;
     struct actor* writer = FROZEN();
     WANT(0, freeze(later));
@@ -150,7 +150,7 @@ static void rescue_takes_the_newest_of_the_gone(void) {
     actor_exit(later);
     WANT(0, admin_thaw());
     WANT(0, thaw(alive));
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    LET_GO_AFTER(writer, &start, SHORT);
 }
 
 static void owner_exits(void) {
@@ -237,17 +237,17 @@ static void new_freeze_forgets_the_ended(void) {
 static void reset_by_an_administrator(void) {
     struct actor *gone = actor(), *alive = actor();
 
-    WANT(-EINVAL, admin_reset(2));
+    WANT(-EINVAL, admin_reset(SHORT));
     WANT(0, freeze(gone));
     WANT(0, freeze(alive));
     struct actor* writer = FROZEN();
     actor_exit(gone);
-    WANT(0, admin_reset(2));
-    sleep_ms(2700);
+    WANT(0, admin_reset(SHORT));
+    outlast(SHORT);
     STILL_FROZEN(writer);
     WANT(0, thaw(alive)); /* the other had the deadline */
     LET_GO(writer);
-    WANT(-EINVAL, admin_reset(2));
+    WANT(-EINVAL, admin_reset(SHORT));
 }
 
 static void reset_takes_ones_own(void) {
@@ -255,11 +255,11 @@ static void reset_takes_ones_own(void) {
 
     WANT(0, freeze(a));
     WANT(0, freeze(b));
-    WANT(0, reset(a, 2));
+    WANT(0, reset(a, SHORT));
     struct report start = a->last;
     struct actor* writer = FROZEN();
     WANT(0, thaw(b));
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    LET_GO_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw(a));
 }
 

@@ -165,7 +165,7 @@ static void none_by_argument(void) {
               result_name(owner[i]->last.result));
     }
     struct actor* writer = FROZEN();
-    sleep_ms(2700);
+    outlast(SHORT);
     STILL_FROZEN(writer);
     for (size_t i = 0; i < count; i++)
         CHECK(thaw(owner[i]) == 0, "T after F with argument %zu: %s", i,
@@ -179,17 +179,17 @@ static void timeout_by(const void* argument) {
     WANT(0, request(owner, FIFREEZE, (unsigned long)argument));
     struct report start = owner->last;
     struct actor* writer = FROZEN();
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    LET_GO_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw(owner));
 }
 
 static void timeout_by_argument(void) {
-    static const long two = 2;
+    const long period = SHORT;
     int* edge = last_int();
 
-    *edge = 2;
+    *edge = SHORT;
     set(FREEZE_TIMEOUT_ARG, "1");
-    timeout_by(&two);
+    timeout_by(&period);
     timeout_by(edge);
 }
 

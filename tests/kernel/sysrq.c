@@ -57,7 +57,7 @@ static void all_holds(void) {
     actor_exit(gone);
     press_sysrq_j();
     LET_GO(writer);
-    WANT(-EINVAL, reset(a, 2));
+    WANT(-EINVAL, reset(a, SHORT));
     WANT(-EINVAL, thaw(a));
     WANT(-EINVAL, thaw(a));
     WANT(-EINVAL, thaw(b));
@@ -83,12 +83,11 @@ static void later_freeze_is_safe(void) {
 static void deadline_is_forgotten(void) {
     struct actor *a = actor(), *b = actor();
 
-    WANT(0, freeze_for(a, 2));
-    struct report start = a->last;
+    WANT(0, freeze_for(a, SHORT));
     press_sysrq_j();
     WANT(0, freeze(b));
     struct actor* writer = FROZEN();
-    sleep_until(start.ended + 2700000000);
+    outlast(SHORT);
     STILL_FROZEN(writer);
     WANT(-EINVAL, thaw(a));
     WANT(0, thaw(b));

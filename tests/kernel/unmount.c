@@ -92,7 +92,7 @@ static void device_is_free(const struct report* start) {
     struct actor* opener = actor_outside();
 
     WANT(-EBUSY, call(opener, op_open_exclusively, 0, 0, 0));
-    sleep_until(start->ended + 2000000000);
+    sleep_until(start->ended + SHORT * 1000000000ll);
     want_free(opener);
     WANT(0, mount_again(0));
     THAWED();
@@ -101,7 +101,7 @@ static void device_is_free(const struct report* start) {
 static void deadline_after_unmount(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     SETUP(call(owner, op_close, 0, 0, 0));
     WANT(0, unmount_now(0));
@@ -112,7 +112,7 @@ static void deadline_after_unmount(void) {
 static void deadline_after_lazy_unmount(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     WANT(0, unmount_now(MNT_DETACH));
     SETUP(call(owner, op_close, 0, 0, 0));
@@ -122,7 +122,7 @@ static void deadline_after_lazy_unmount(void) {
 static void deadline_after_owner_and_unmount(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     kill_actor(owner);
     reap(owner);
@@ -134,9 +134,9 @@ static void deadline_after_owner_and_unmount(void) {
 static void deadline_before_the_last_close(void) {
     struct actor *owner = actor(), *opener = actor_outside();
 
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     WANT(0, unmount_now(MNT_DETACH));
-    sleep_ms((int)(2000 + 600 * slowness()));
+    outlast(SHORT);
     WANT(-EINVAL, thaw(owner));
     WANT(-EBUSY, call(opener, op_open_exclusively, 0, 0, 0));
     SETUP(call(owner, op_close, 0, 0, 0));
@@ -148,13 +148,13 @@ static void deadline_before_the_last_close(void) {
 static void deadline_after_remount(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     SETUP(call(owner, op_close, 0, 0, 0));
     WANT(0, unmount_now(0));
     WANT(0, mount_again(0));
     struct actor* writer = FROZEN();
-    LET_GO_BETWEEN(writer, &start, 2.0, 2.5);
+    LET_GO_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw_at_a_distance(owner));
 }
 
@@ -214,9 +214,9 @@ static void deadline_while_read_only(void) {
     struct actor* owner = actor();
 
     WANT(0, mount_again(MS_REMOUNT | MS_RDONLY));
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     WANT(-EBUSY, mount_again(MS_REMOUNT));
-    sleep_ms((int)(2000 + 600 * slowness()));
+    outlast(SHORT);
     WANT(0, mount_again(MS_REMOUNT));
     WANT(-EINVAL, thaw(owner));
     THAWED();
@@ -265,11 +265,11 @@ static void suspended_after_unmount(void) {
 static void deadline_under_a_suspend_after_unmount(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, 2));
+    WANT(0, freeze_for(owner, SHORT));
     SETUP(call(owner, op_close, 0, 0, 0));
     WANT(0, suspend());
     WANT(0, unmount_now(0));
-    sleep_ms((int)(2000 + 600 * slowness()));
+    outlast(SHORT);
     WANT(0, mount_again(0));
     struct actor* writer = FROZEN();
     WANT(0, resume());
