@@ -146,7 +146,8 @@ class Guest:
         accel = job.accel or accelerator(job.image)
         command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                    "-machine", "q35", "-accel", accel,
-                   "-cpu", "max" if accel == "kvm" else EMULATED_CPU, "-smp", str(job.cpus), "-m", str(job.memory),
+                   "-cpu", "max" if accel == "kvm" else EMULATED_CPU,
+                   "-smp", str(job.cpus), "-m", str(job.memory),
                    "-kernel", str(job.image), "-append", " ".join(append),
                    "-chardev", f"file,id=console,path={self.console}",
                    "-serial", "chardev:console",
@@ -244,7 +245,7 @@ class Watch:
             return Verdict(BROKEN, f"QEMU failed ({self.guest.process.returncode}): {log}")
         if KernelLog(self.guest.console).panicked():
             return Verdict(PANICKED, "the guest's kernel panicked")
-        return Verdict(NO_VERDICT, "the guest went away without a verdict")
+        return Verdict(NO_VERDICT, f"the guest went away without a verdict {log}".strip())
 
     def give_up(self, status, why):
         """Ask the guest who is blocked, for the log, and leave it."""
