@@ -64,7 +64,7 @@ def compiler():
 
 def make_command(tree, objects=None):
     """make for the tree, so that the same source gives the same image."""
-    command = ["make", "-C", str(tree), f"-j{os.cpu_count()}", "ARCH=x86_64",
+    command = ["make", "-C", str(tree), f"-j{os.cpu_count() + 1}", "ARCH=x86_64",
                f"CC={compiler()}", f"HOSTCC={compiler()}",
                "KBUILD_BUILD_TIMESTAMP=1970-01-01", "KBUILD_BUILD_USER=libfreeze",
                "KBUILD_BUILD_HOST=libfreeze", "KBUILD_BUILD_VERSION=1"]
