@@ -54,7 +54,9 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr)
         if good:
             if self.done > 100:
-                self.record.write_text(f"{self.done} {seconds}\n")
+                # What ccache made short says nothing of the next build.
+                usual = max(seconds, self.seconds // 2)
+                self.record.write_text(f"{self.done} {usual}\n")
             say(f"built {self.what} in {seconds} s")
 
 
