@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import kernel_table
 import tap
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -317,6 +318,9 @@ def summary(outcomes: list[Outcome], screen: Screen) -> None:
             f"{outcome.suite:{width}}  {reader.passed:6}  {len(reader.failures):6}  "
             f"{len(reader.skips):7}  {clock(outcome.seconds):>5}"
         )
+    for outcome in outcomes:
+        if table := kernel_table.lines(outcome.reader.results):
+            screen.say("\n".join(["", f"{outcome.suite}, by kernel:", *table]))
     for outcome in outcomes:
         for skip in outcome.reader.skips:
             screen.say(f"skipped {outcome.suite}: {skip.name}: {skip.diagnostics[0]}")

@@ -30,6 +30,7 @@ class Reader:
     skips: list[Point] = field(default_factory=list)  # name, reason as the only diagnostic
     planned: int | None = None
     points: int = 0
+    results: list[tuple[str, str]] = field(default_factory=list)  # name, passed|failed|skipped
     _last: Point | None = None
 
     def feed(self, line: str) -> None:
@@ -74,6 +75,8 @@ class Reader:
             self.points = int(number)
         skip = SKIP.search(text)
         name = (text[: skip.start()] if skip else text).strip() or f"test {self.points}"
+        result = "failed" if failed else "skipped" if skip else "passed"
+        self.results.append((name, result))
         if failed:
             self.breach(name)
         elif skip:

@@ -25,6 +25,11 @@ class Writer:
                 self.note(why)
         return good
 
+    def skip(self, name, why):
+        with self.lock:
+            self.count += 1
+            self._print(f"ok {self.count} - {name} # SKIP {why}")
+
     def note(self, text):
         with self.lock:
             for line in str(text).splitlines():

@@ -3,16 +3,39 @@
 
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 
 from .common import PATCHES, SUPPORT, Failure, git_env, say
+
+DROPPED = 3  # kernel-source's exit status
+
+
+class Dropped(Failure):
+    """No archive has the kernel's source any more, in a version that would do."""
+
+
+def kernels():
+    """All supported kernels."""
+    done = subprocess.run([SUPPORT / "kernel-source", "list"], stdout=subprocess.PIPE,
+                          text=True, check=True)
+    return done.stdout.split()
+
+
+def series_of(tree):
+    """The major and minor version that a tree's Makefile has, as in 6.12."""
+    text = pathlib.Path(tree, "Makefile").read_text()
+    return ".".join(re.search(rf"^{name} = (\d+)$", text, re.MULTILINE)[1]
+                    for name in ("VERSION", "PATCHLEVEL"))
 
 
 def describe(kernel):
     """What tests/support/kernel-source knows: tree, version, id (None if local)."""
     done = subprocess.run([SUPPORT / "kernel-source", "describe", kernel],
                           stdout=subprocess.PIPE, text=True)
+    if done.returncode == DROPPED:
+        raise Dropped(f"the archive has no source of kernel {kernel} that the patches fit")
     if done.returncode:
         raise Failure(f"no source for kernel {kernel}")
     return json.loads(done.stdout)
