@@ -384,6 +384,29 @@ static void pid_reused(void) {
     WANT(-EINVAL, thaw(b));
 }
 
+/* ---- what a rescue costs --------------------------------------------------------------------- */
+
+enum { MANY = 30000 };
+
+static double taken_by(struct actor* who) {
+    return seconds(who->last.ended - who->last.begun);
+}
+
+/* For each hold the kernel must not look at all the others. */
+static void rescue_of_many(void) {
+    struct actor *owner = actor(), *administrator = actor();
+
+    WANT(0, repeat(owner, FIFREEZE, MANY));
+    WANT(0, repeat(owner, FITHAW, MANY));
+    double own = taken_by(owner);
+    WANT(0, repeat(owner, FIFREEZE, MANY));
+    WANT(0, repeat(administrator, FITHAW, MANY));
+    double rescue = taken_by(administrator);
+    THAWED();
+    CHECK(rescue < 4 * own + 0.1, "%d thaws: by their owner %.3f s, by an administrator %.3f s",
+          MANY, own, rescue);
+}
+
 static const struct test owners_tests[] = {
     {"owners.own_holds_only", "who has frozen here cannot thaw another's hold", own_holds_only,
      FAILS_ON_STOCK, 0},
@@ -403,6 +426,8 @@ static const struct test owners_tests[] = {
      rescue_of_one_being_killed, FAILS_ON_STOCK, 0},
     {"owners.rescue_newest_of_the_gone", "... the newest of those first",
      rescue_takes_the_newest_of_the_gone, FAILS_ON_STOCK, 0},
+    {"owners.rescue_of_many", "... each as fast as the owner's own thaw", rescue_of_many,
+     FAILS_ON_STOCK, 0},
     {"owners.owner_exits", "a freeze outlives its process", owner_exits, SAME_ON_STOCK, 0},
     {"owners.told_once", "an ended hold is EINVAL to its owner, once", told_once, FAILS_ON_STOCK,
      0},
