@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "generator.h"
+
+/*
+ * Waiting for a deadline costs seconds, so timeouts that run out are rare, but come several at a
+ * time; then few steps may pass until the wait, so that a slow machine does them in time, too. And
+ * when holds have been ended, those concerned ask what has become of them.
+ */
+enum {
+    TIMEOUTS_ONE_IN = 16,   /* of all requests with a period */
+    STEPS_WITHIN_SHORT = 9, /* from the first timeout to the wait */
+    STEPS_BETWEEN_WAITS = 5,
+    STEPS_AFTER_END = 6,
+    ALL_LEAVE_ONE_IN = 70,
+    SAME_PROCESS_ONE_IN = 3,
+    MANY_HOLDS = 8,
+};
+
+struct generator {
+    uint64_t state;
+    struct model model;
+    struct script script;
+    int since_timeout; /* steps; negative: no timer is running */
+    bool waited_short;
+    int since_end;
+    unsigned char last_who;
+};
+
+/* splitmix64 */
+static uint64_t next_random(struct generator* g) {
+    uint64_t z = g->state += 0x9e3779b97f4a7c15;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+static unsigned below(struct generator* g, unsigned limit) {
+    return (unsigned)(next_random(g) % limit);
+}
+
+static bool one_in(struct generator* g, unsigned n) {
+    return below(g, n) == 0;
+}
+
+/* ---- one step ------------------------------------------------------------------------------- */
+
+static const unsigned char weights[VERBS] = {
+    [FREEZE] = 40, [FREEZE_WITH] = 14,   [FREEZE_FOR] = 20, [THAW] = 80,          [RESET] = 24,
+    [WRITE] = 8,   [OPEN] = 60,          [CLOSE] = 5,       [START] = 60,         [EXIT] = 8,
+    [KILL] = 10,   [REAP] = 30,          [SUSPEND] = 14,    [RESUME] = 24,        [MOUNT] = 2,
+    [UNMOUNT] = 5, [UNMOUNT_LAZILY] = 4, [REMOUNT_RO] = 4,  [REMOUNT_RW] = 8,     [SYSRQ_J] = 2,
+    [NEST] = 4,    [NO_NEST] = 3,        [TIMEOUT_ARG] = 4, [NO_TIMEOUT_ARG] = 3, [WATCH] = 40,
+    [UNWATCH] = 1,
+};
+
+static unsigned weight(const struct generator* g, enum verb verb) {
+    const struct model* model = &g->model;
+
+    if (verb == THAW && model_live_holds(model) > MANY_HOLDS)
+        return 3 * weights[verb];
+    if (verb == MOUNT && !model->mount)
+        return 60 * weights[verb];
+    if ((verb == NEST && model->nest) || (verb == TIMEOUT_ARG && model->timeout_arg) ||
+        (verb == NO_NEST && !model->nest) || (verb == NO_TIMEOUT_ARG && !model->timeout_arg) ||
+        (verb == REMOUNT_RW && !model->read_only))
+        return 1;
+    return weights[verb];
+}
+
+static enum verb random_verb(struct generator* g) {
+    unsigned total = 0;
+
+    for (int verb = 0; verb < VERBS; verb++)
+        total += weight(g, (enum verb)verb);
+    unsigned at = below(g, total);
+    int verb = 0;
+    while (at >= weight(g, (enum verb)verb))
+        at -= weight(g, (enum verb)verb++);
+    return (enum verb)verb;
+}
+
+static enum period random_period(struct generator* g) {
+    static const enum period endless[] = {ZERO,        ONE,         ZERO,     TEN_MINUTES, ONE,
+                                          TEN_MINUTES, TEN_MINUTES, NEGATIVE, UNREADABLE};
+    bool timers_run = g->since_timeout >= 0;
+
+    if (timers_run ? !one_in(g, 3) : one_in(g, TIMEOUTS_ONE_IN))
+        return g->waited_short || one_in(g, 2) ? LATER : SOON;
+    return endless[below(g, sizeof(endless) / sizeof(endless[0]))];
+}
+
+/* Often the same again, so that it has several holds. */
+static unsigned char random_process(struct generator* g, bool or_a_passer_by) {
+    if (!one_in(g, SAME_PROCESS_ONE_IN) || (g->last_who == PASSER_BY && !or_a_passer_by))
+        g->last_who = (unsigned char)below(g, or_a_passer_by ? PROCESSES + 1 : PROCESSES);
+    return g->last_who;
+}
+
+static struct step random_step(struct generator* g) {
+    static const enum verb with_timer[] = {FREEZE_FOR, FREEZE_FOR, RESET};
+    struct step step = {.verb = (unsigned char)random_verb(g)};
+
+    if (g->since_timeout >= 0 && one_in(g, 2))
+        step.verb = (unsigned char)with_timer[below(g, 3)];
+    bool asks = g->since_timeout < 0 && g->since_end < STEPS_AFTER_END && one_in(g, 3);
+    if (asks)
+        step.verb = THAW;
+    if (has_process(step.verb))
+        step.who = random_process(g, step.verb <= RESET && !asks);
+    if (has_period(step.verb))
+        step.period = (unsigned char)random_period(g);
+    return step;
+}
+
+/* ---- scripts -------------------------------------------------------------------------------- */
+
+static void count_since_timeout(struct generator* g) {
+    const bool* running = g->model.running;
+
+    if (!running[IN_SHORT] && !running[IN_LONG]) {
+        g->since_timeout = -1;
+        g->waited_short = false;
+    } else {
+        g->since_timeout++;
+    }
+}
+
+/* Not by their owners. */
+static bool ends_holds(struct step step) {
+    return step.verb >= WAIT_SOON || step.verb == SYSRQ_J ||
+           (step.verb == THAW && step.who == PASSER_BY);
+}
+
+static bool take(struct generator* g, struct step step) {
+    if (!model_allows(&g->model, step))
+        return false;
+    model_take(&g->model, step);
+    script_add(&g->script, step);
+    count_since_timeout(g);
+    g->since_end = ends_holds(step) ? 0 : g->since_end + 1;
+    return true;
+}
+
+static void take_verb(struct generator* g, enum verb verb) {
+    take(g, (struct step){.verb = (unsigned char)verb});
+}
+
+static void take_all(struct generator* g, enum verb verb) {
+    for (int who = 0; who < PROCESSES; who++)
+        take(g, (struct step){(unsigned char)verb, (unsigned char)who, 0});
+}
+
+static void wait_when_due(struct generator* g) {
+    const bool* running = g->model.running;
+    int limit = g->waited_short ? STEPS_BETWEEN_WAITS : STEPS_WITHIN_SHORT;
+
+    if (g->since_timeout < limit)
+        return;
+    if (running[IN_SHORT] && !g->waited_short) {
+        g->waited_short = true;
+        g->since_timeout = 0;
+        take_verb(g, WAIT_SOON);
+    } else {
+        take_verb(g, running[IN_LONG] ? WAIT_LATER : WAIT_SOON);
+    }
+}
+
+/* Nobody has it open, so that it can be unmounted, and the superblock may go. */
+static void all_leave(struct generator* g) {
+    take_verb(g, UNWATCH);
+    if (one_in(g, 2))
+        take(g, (struct step){FREEZE, (unsigned char)below(g, PROCESSES + 1), 0});
+    take_all(g, CLOSE);
+    take_verb(g, UNMOUNT);
+}
+
+/* Mounted, writable, not frozen, as it was; and no hold of anybody's is left. */
+static void set_right(struct generator* g) {
+    take_verb(g, RESUME);
+    take_verb(g, g->model.running[IN_LONG] ? WAIT_LATER : WAIT_SOON);
+    take_verb(g, WAIT_SOON);
+    if (!g->model.mount)
+        take_verb(g, MOUNT);
+    while (model_live_holds(&g->model))
+        take(g, (struct step){THAW, PASSER_BY, 0});
+    take(g, (struct step){THAW, PASSER_BY, 0});
+    take_all(g, CLOSE);
+    take_verb(g, REMOUNT_RW);
+    take_verb(g, WATCH);
+    take_verb(g, NEST);
+    take_verb(g, NO_TIMEOUT_ARG);
+}
+
+struct script generate(uint64_t seed, int count, const struct world* world) {
+    struct generator g = {.state = seed, .since_timeout = -1, .since_end = STEPS_AFTER_END};
+
+    model_begin(&g.model, world, NONE);
+    while (g.script.count < count) {
+        wait_when_due(&g);
+        if (g.since_timeout < 0 && one_in(&g, ALL_LEAVE_ONE_IN))
+            all_leave(&g);
+        take(&g, random_step(&g));
+    }
+    set_right(&g);
+    return g.script;
+}

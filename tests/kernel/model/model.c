@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include "model.h"
+
+const char* const mistake_names[MISTAKES] = {
+    [NONE] = "none",
+    [NO_OWNER_CHECK] = "no-owner-check",
+    [COUNT_SHARED_WITH_BDEV] = "count-shared-with-bdev",
+    [TIMER_NOT_REARMED] = "timer-not-rearmed",
+    [LATE_TIMER_ENDS_OTHERS] = "late-timer-ends-others",
+    [SYSRQ_J_ENDS_ONE] = "sysrq-j-ends-one",
+    [EXPIRED_IS_FORGOTTEN] = "expired-is-forgotten",
+    [RESCUE_TAKES_OLDEST] = "rescue-takes-oldest",
+    [NO_PREFERENCE_FOR_GONE] = "no-preference-for-gone",
+    [NEST_ALWAYS] = "nest-always",
+    [EXIT_THAWS] = "exit-thaws",
+    [RESUME_ENDS_HOLDS] = "resume-ends-holds",
+    [REMINDED_TWICE] = "reminded-twice",
+    [TIMEOUT_ARG_NESTS] = "timeout-arg-nests",
+    [UNMOUNT_ENDS_HOLDS] = "unmount-ends-holds",
+};
+
+/* ---- what there is -------------------------------------------------------------------------- */
+
+int model_live_holds(const struct model* model) {
+    int live = 0;
+
+    for (int i = 0; i < model->count; i++)
+        live += model->holds[i].live;
+    return live;
+}
+
+static bool dm_holds(const struct model* model) {
+    return model->suspended && model->world.dm_freezes && !model->stolen;
+}
+
+bool model_frozen(const struct model* model) {
+    return model_live_holds(model) || dm_holds(model);
+}
+
+bool model_holds_writes_back(const struct model* model) {
+    return model_frozen(model) && !model->read_only;
+}
+
+bool model_is_open(const struct model* model) {
+    for (int i = 0; i < PROCESSES; i++)
+        if (model->process[i].mount)
+            return true;
+    return model->watcher.mount;
+}
+
+static bool is_open_here(const struct model* model) {
+    for (int i = 0; i < PROCESSES; i++)
+        if (model->process[i].mount == model->mount)
+            return true;
+    return model->watcher.mount == model->mount;
+}
+
+static bool elsewhere_open(const struct model* model, const struct process* process) {
+    return process->mount && process->mount != model->mount;
+}
+
+bool model_is_open_elsewhere(const struct model* model) {
+    for (int i = 0; i < PROCESSES; i++)
+        if (elsewhere_open(model, &model->process[i]))
+            return true;
+    return elsewhere_open(model, &model->watcher);
+}
+
+bool model_has_superblock(const struct model* model) {
+    return model->mount || model_is_open(model) || model_frozen(model);
+}
+
+/* Gone, or being killed: it will never ask for its holds again. */
+static bool has_left(const struct model* model, int owner) {
+    for (int i = 0; i < PROCESSES; i++)
+        if (model->process[i].owner == owner)
+            return model->process[i].life != ALIVE && model->process[i].life != TRAPPED;
+    return true;
+}
+
+/* ---- holds ---------------------------------------------------------------------------------- */
+
+static void forget(struct model* model, int at) {
+    model->count--;
+    memmove(&model->holds[at], &model->holds[at + 1],
+            (size_t)(model->count - at) * sizeof(model->holds[0]));
+}
+
+static void forget_ended(struct model* model, int owner) {
+    for (int i = model->count - 1; i >= 0; i--)
+        if (model->holds[i].owner == owner && !model->holds[i].live)
+            forget(model, i);
+}
+
+static void end_all(struct model* model) {
+    for (int i = 0; i < model->count; i++)
+        model->holds[i].live = false;
+}
+
+static bool has_live(const struct model* model, int owner) {
+    for (int i = 0; i < model->count; i++)
+        if (model->holds[i].owner == owner && model->holds[i].live)
+            return true;
+    return false;
+}
+
+static int newest_of(const struct model* model, int owner) {
+    int i = model->count - 1;
+
+    while (i >= 0 && model->holds[i].owner != owner)
+        i--;
+    return i;
+}
+
+static int newest_live(const struct model* model, bool of_those_who_left) {
+    int i = model->count - 1;
+
+    while (i >= 0 && !(model->holds[i].live &&
+                       (!of_those_who_left || has_left(model, model->holds[i].owner))))
+        i--;
+    return i;
+}
+
+static int oldest_live(const struct model* model) {
+    for (int i = 0; i < model->count; i++)
+        if (model->holds[i].live)
+            return i;
+    return -1;
+}
+
+static int rescued(const struct model* model) {
+    int at = model->mistake == NO_PREFERENCE_FOR_GONE ? -1 : newest_live(model, true);
+
+    if (at >= 0)
+        return at;
+    return model->mistake == RESCUE_TAKES_OLDEST ? oldest_live(model) : newest_live(model, false);
+}
+
+/* The hold that a thaw or a reset by @owner, 0 for who has not frozen here, is about; or -1. */
+static int chosen(const struct model* model, int owner) {
+    int at = owner ? newest_of(model, owner) : -1;
+
+    if (at < 0 && (!owner || model->mistake == NO_OWNER_CHECK))
+        return rescued(model);
+    return at;
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static int argument_error(enum period period) {
+    if (period == UNREADABLE)
+        return -EFAULT;
+    return period == NEGATIVE ? -ERANGE : 0;
+}
+
+static enum deadline deadline_in(struct model* model, enum period period) {
+    enum deadline deadline = period == SOON ? IN_SHORT : period == LATER ? IN_LONG : NEVER;
+
+    model->running[deadline] = true;
+    return deadline;
+}
+
+static bool nests(const struct model* model, enum verb verb, enum period period) {
+    if (verb == FREEZE_FOR || model->nest || model->mistake == NEST_ALWAYS)
+        return true;
+    return model->mistake == TIMEOUT_ARG_NESTS && period != ZERO;
+}
+
+static int freeze(struct model* model, struct process* who, enum verb verb, enum period period) {
+    int error = argument_error(period);
+
+    if (error)
+        return error;
+    if (model_live_holds(model) && !nests(model, verb, period))
+        return -EBUSY;
+    if (!who->owner)
+        who->owner = ++model->last_owner;
+    if (!has_live(model, who->owner))
+        forget_ended(model, who->owner);
+    model->holds[model->count++] = (struct hold){who->owner, true, deadline_in(model, period)};
+    return 0;
+}
+
+static int thaw(struct model* model, const struct process* who) {
+    int at = chosen(model, who->owner);
+
+    if (at < 0 && model->mistake == COUNT_SHARED_WITH_BDEV && dm_holds(model)) {
+        model->stolen = true;
+        return 0;
+    }
+    if (at < 0)
+        return -EINVAL;
+    bool live = model->holds[at].live;
+    if (who->owner == model->holds[at].owner) {
+        if (live || model->mistake != REMINDED_TWICE)
+            forget(model, at);
+    } else {
+        model->holds[at].live = false;
+    }
+    return live ? 0 : -EINVAL;
+}
+
+static int reset(struct model* model, const struct process* who, enum period period) {
+    int error = argument_error(period);
+    int at = chosen(model, who->owner);
+
+    if (error)
+        return error;
+    if (at < 0 || !model->holds[at].live)
+        return -EINVAL;
+    model->holds[at].deadline = deadline_in(model, period);
+    return 0;
+}
+
+static int request(struct model* model, struct process* who, struct step step) {
+    enum verb verb = step.verb;
+
+    if (verb == THAW)
+        return thaw(model, who);
+    if (verb == RESET)
+        return reset(model, who, step.period);
+    bool has_argument = verb == FREEZE_FOR || (verb == FREEZE_WITH && model->timeout_arg);
+    return freeze(model, who, verb, has_argument ? step.period : ZERO);
+}
+
+/* ---- time ----------------------------------------------------------------------------------- */
+
+static void expire(struct model* model, int at) {
+    int owner = model->holds[at].owner;
+
+    model->holds[at].live = false;
+    if (model->mistake != EXPIRED_IS_FORGOTTEN)
+        return;
+    forget(model, at);
+    for (int i = 0; i < PROCESSES; i++)
+        if (model->process[i].owner == owner && newest_of(model, owner) < 0)
+            model->process[i].owner = 0;
+}
+
+static void wait_until(struct model* model, enum deadline now) {
+    bool any = false;
+
+    for (int i = model->count - 1; i >= 0; i--) {
+        enum deadline deadline = model->holds[i].deadline;
+        if (!model->holds[i].live)
+            continue;
+        if ((deadline != NEVER && deadline <= now) || model->mistake == LATE_TIMER_ENDS_OTHERS) {
+            expire(model, i);
+            any = true;
+        }
+    }
+    if (any && model->mistake == TIMER_NOT_REARMED)
+        for (int i = 0; i < model->count; i++)
+            model->holds[i].deadline = NEVER;
+    model->running[IN_SHORT] = false;
+    if (now == IN_LONG)
+        model->running[IN_LONG] = false;
+}
+
+/* ---- processes ------------------------------------------------------------------------------ */
+
+static int leave(struct model* model, struct process* process) {
+    if (process->life == TRAPPED) {
+        process->life = DOOMED;
+        return 0;
+    }
+    process->life = ZOMBIE;
+    process->mount = 0;
+    if (model->mistake == EXIT_THAWS)
+        for (int i = model->count - 1; i >= 0; i--)
+            if (model->holds[i].owner == process->owner)
+                forget(model, i);
+    return 0;
+}
+
+static int write_one_byte(struct model* model, struct process* process) {
+    if (model->read_only)
+        return -EROFS;
+    if (!model_frozen(model))
+        return 0;
+    process->life = TRAPPED;
+    return HELD_BACK;
+}
+
+static int process_step(struct model* model, struct step step) {
+    struct process* process = &model->process[step.who];
+
+    switch ((enum verb)step.verb) {
+    case WRITE:
+        return write_one_byte(model, process);
+    case OPEN:
+        process->mount = model->mount;
+        return 0;
+    case CLOSE:
+        process->mount = 0;
+        return 0;
+    case START:
+        *process = (struct process){ALIVE, model->mount, 0};
+        return 0;
+    case REAP:
+        *process = (struct process){0};
+        return 0;
+    default: /* EXIT, KILL */
+        return leave(model, process);
+    }
+}
+
+/* ---- mounts and devices --------------------------------------------------------------------- */
+
+static int mount(struct model* model) {
+    if (model->mount)
+        return -EBUSY;
+    model->mount = ++model->last_mount;
+    return 0;
+}
+
+static int unmount(struct model* model, bool lazily) {
+    if (!lazily && is_open_here(model))
+        return -EBUSY;
+    model->mount = 0;
+    if (model->mistake == UNMOUNT_ENDS_HOLDS)
+        end_all(model);
+    return 0;
+}
+
+static int remount(struct model* model, bool read_only) {
+    if (model_frozen(model))
+        return -EBUSY;
+    model->read_only = read_only;
+    return 0;
+}
+
+static int resume(struct model* model) {
+    model->suspended = model->stolen = false;
+    if (model->mistake == RESUME_ENDS_HOLDS)
+        end_all(model);
+    return 0;
+}
+
+static int emergency(struct model* model) {
+    model->suspended = model->stolen = false;
+    if (model->mistake == SYSRQ_J_ENDS_ONE && model_live_holds(model))
+        model->holds[newest_live(model, false)].live = false;
+    else
+        end_all(model);
+    return 0;
+}
+
+static int switch_to(bool* what, bool value) {
+    *what = value;
+    return 0;
+}
+
+static int common_step(struct model* model, enum verb verb) {
+    switch (verb) {
+    case SUSPEND:
+        return switch_to(&model->suspended, true);
+    case RESUME:
+        return resume(model);
+    case MOUNT:
+        return mount(model);
+    case UNMOUNT:
+    case UNMOUNT_LAZILY:
+        return unmount(model, verb == UNMOUNT_LAZILY);
+    case REMOUNT_RO:
+    case REMOUNT_RW:
+        return remount(model, verb == REMOUNT_RO);
+    case SYSRQ_J:
+        return emergency(model);
+    case NEST:
+    case NO_NEST:
+        return switch_to(&model->nest, verb == NEST);
+    case TIMEOUT_ARG:
+    case NO_TIMEOUT_ARG:
+        return switch_to(&model->timeout_arg, verb == TIMEOUT_ARG);
+    case WATCH:
+        model->watcher = (struct process){ALIVE, model->mount, 0};
+        return 0;
+    case UNWATCH:
+        model->watcher = (struct process){0};
+        return 0;
+    default:
+        wait_until(model, verb == WAIT_SOON ? IN_SHORT : IN_LONG);
+        return 0;
+    }
+}
+
+/* ---- what follows from it ------------------------------------------------------------------- */
+
+static void let_go(struct model* model) {
+    for (int i = 0; i < PROCESSES; i++) {
+        struct process* process = &model->process[i];
+        if (process->life == TRAPPED)
+            process->life = ALIVE;
+        if (process->life == DOOMED)
+            *process = (struct process){ZOMBIE, 0, process->owner};
+    }
+    /* It looks at what is mounted now. */
+    if (model->watcher.life && model->mount)
+        model->watcher.mount = model->mount;
+}
+
+static void forget_superblock(struct model* model) {
+    model->count = 0;
+    model->read_only = false;
+    for (int i = 0; i < PROCESSES; i++)
+        model->process[i].owner = 0;
+}
+
+/* Nobody is there to be told. */
+static void forget_untold(struct model* model) {
+    for (int i = model->count - 1; i >= 0; i--)
+        if (!model->holds[i].live && has_left(model, model->holds[i].owner))
+            forget(model, i);
+}
+
+int model_take(struct model* model, struct step step) {
+    struct process passer_by = {ALIVE, model->mount, 0};
+    int result;
+
+    if (step.verb <= RESET)
+        result =
+            request(model, step.who == PASSER_BY ? &passer_by : &model->process[step.who], step);
+    else if (has_process(step.verb))
+        result = process_step(model, step);
+    else
+        result = common_step(model, step.verb);
+    forget_untold(model);
+    if (!model_holds_writes_back(model))
+        let_go(model);
+    if (!model_has_superblock(model))
+        forget_superblock(model);
+    return result;
+}
+
+/* ---- what can be done ----------------------------------------------------------------------- */
+
+static bool allows_process(const struct model* model, enum verb verb,
+                           const struct process* process) {
+    switch (verb) {
+    case OPEN:
+        return process->life == ALIVE && !process->mount && model->mount;
+    case START:
+        return process->life == NOBODY && model->mount;
+    case EXIT:
+        return process->life == ALIVE;
+    case KILL:
+        return process->life == ALIVE || process->life == TRAPPED;
+    case REAP:
+        return process->life == ZOMBIE;
+    default: /* WRITE, CLOSE, requests */
+        return process->life == ALIVE && process->mount;
+    }
+}
+
+static bool allows_common(const struct model* model, enum verb verb) {
+    switch (verb) {
+    case SUSPEND:
+        return !model->suspended && model_has_superblock(model);
+    case RESUME:
+        return model->suspended;
+    case MOUNT:
+        return !model->suspended || model->world.mounts_suspended;
+    case UNMOUNT:
+    case UNMOUNT_LAZILY:
+        return model->mount;
+    case REMOUNT_RO:
+    case REMOUNT_RW:
+        return model->mount && !model_is_open_elsewhere(model);
+    case SYSRQ_J:
+        return model_has_superblock(model);
+    case WATCH:
+        return !model->watcher.life && model->mount;
+    case UNWATCH:
+        return model->watcher.life && !model_holds_writes_back(model);
+    case WAIT_SOON:
+        return model->running[IN_SHORT];
+    case WAIT_LATER:
+        return model->running[IN_LONG];
+    default: /* sysctls */
+        return !model->world.old_requests_only;
+    }
+}
+
+static bool allows_request(const struct model* model, struct step step) {
+    bool is_new = step.verb == FREEZE_FOR || step.verb == RESET;
+
+    if (is_new && model->world.old_requests_only)
+        return false;
+    if (step.verb != THAW && step.verb != RESET && model->count == MOST_HOLDS)
+        return false;
+    if (step.who == PASSER_BY)
+        return model->mount;
+    return allows_process(model, step.verb, &model->process[step.who]);
+}
+
+bool model_allows(const struct model* model, struct step step) {
+    /* With the device suspended, whatever does I/O waits for the resume. */
+    if (model->suspended && !model->world.dm_freezes)
+        return step.verb == RESUME;
+    if (step.verb <= RESET)
+        return allows_request(model, step);
+    if (has_process(step.verb))
+        return step.who != PASSER_BY && allows_process(model, step.verb, &model->process[step.who]);
+    return allows_common(model, step.verb);
+}
+
+void model_begin(struct model* model, const struct world* world, enum mistake mistake) {
+    *model = (struct model){.world = *world, .mistake = mistake, .nest = true};
+    model->mount = ++model->last_mount;
+    for (int i = 0; i < PROCESSES; i++)
+        model->process[i] = (struct process){ALIVE, model->mount, 0};
+    model->watcher = model->process[0];
+}
+
+struct script model_allowed_part(const struct script* script, const struct world* world) {
+    struct script allowed = {0};
+    struct model model;
+
+    model_begin(&model, world, NONE);
+    for (int i = 0; i < script->count; i++) {
+        if (!model_allows(&model, script->steps[i]))
+            continue;
+        model_take(&model, script->steps[i]);
+        script_add(&allowed, script->steps[i]);
+    }
+    return allowed;
+}
