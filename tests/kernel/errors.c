@@ -265,24 +265,6 @@ static void negative_timeout(void) {
 
 /* ---- ENOMEM ---------------------------------------------------------------------------------- */
 
-#define FAILSLAB "/sys/kernel/debug/failslab/"
-
-static void arm_failslab(void) {
-    static const char* const settings[][2] = {{FAILSLAB "task-filter", "Y"},
-                                              {FAILSLAB "ignore-gfp-wait", "N"},
-                                              {FAILSLAB "verbose", "0"},
-                                              {FAILSLAB "times", "-1"},
-                                              {FAILSLAB "probability", "100"}};
-
-    if (access(FAILSLAB, F_OK))
-        mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
-    if (access(FAILSLAB, F_OK))
-        lacking("failslab");
-    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
-        if (write_file(settings[i][0], settings[i][1]) < 0)
-            broken_at(__FILE__, __LINE__, "%s: %s", settings[i][0], strerror(errno));
-}
-
 static int op_freeze_without_memory(long timed, long b, long c) {
     (void)b, (void)c;
     int fail = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);

@@ -20,8 +20,10 @@
 /* ---- the list of tests ---------------------------------------------------------------------- */
 
 enum stock {
-    FAILS_ON_STOCK, /* an unpatched kernel breaks what the test checks */
-    SAME_ON_STOCK,  /* an unpatched kernel already does it */
+    FAILS_ON_STOCK,  /* an unpatched kernel breaks what the test checks */
+    SAME_ON_STOCK,   /* an unpatched kernel already does it */
+    FAILS_UNTIL_6_1, /* ... but none as old as that */
+    FAILS_UNTIL_6_12,
 };
 
 enum needs {
@@ -31,8 +33,10 @@ enum needs {
     NEEDS_F2FS = 8,
     NEEDS_BTRFS = 16,
     NEEDS_32BIT = 32,    /* a machine with 32-bit system calls */
-    NEEDS_FAILSLAB = 64, /* fault injection: debugging kernels only */
+    NEEDS_FAILSLAB = 64, /* fault injection */
     ALONE = 128,         /* changes what concerns every filesystem */
+    NEEDS_EXT4 = 256,
+    NEEDS_JFS = 512,
 };
 
 struct test {
@@ -52,7 +56,7 @@ struct topic {
     const struct topic name = {name##_tests, sizeof(name##_tests) / sizeof(name##_tests[0])}
 
 extern const struct topic holds, owners, deadlines, errors, sysctls, bdev_dm, sysrq, unmount,
-    caller_kinds;
+    caller_kinds, faults;
 
 /* ---- checks: the first one that fails ends the test ----------------------------------------- */
 
@@ -226,6 +230,9 @@ bool volume_has_dm(void);
 uint64_t slice_sectors(void);
 uint64_t slice_start(void);
 const char* disk_path(void);
+/* What is kept free behind all slices. */
+#define SPARE_SECTORS ((uint64_t)(256 << 20) / 512)
+uint64_t spare_start(void);
 void spoilt(void); /* said by a test: throw the filesystem away afterwards */
 
 int op_mount(long flags, long, long);
@@ -248,6 +255,10 @@ int suspend(void);
 int suspend_without_freezing(void);
 int resume(void);
 int load_table(const char* target, const char* parameters);
+
+/* ---- allocations that fail, for those who write 1 to their /proc/PID/make-it-fail ------------ */
+
+void arm_failslab(void);
 
 /* ---- a writer that never lets go: stuck in a fanotify permission event ---------------------- */
 
@@ -273,5 +284,6 @@ int read_file(const char* path, char* text, size_t size);
 bool in_our_vm(void);
 bool debugging_kernel(void);
 bool is_type(const char* type);
+int kernel_version(void); /* 612 is 6.12 */
 
 #endif

@@ -17,22 +17,32 @@
 
 enum { WORKERS = 4 }; /* most of a test is waiting */
 
-static const struct topic* const topics[] = {&holds,   &owners, &deadlines, &errors,      &sysctls,
-                                             &bdev_dm, &sysrq,  &unmount,   &caller_kinds};
+static const struct topic* const topics[] = {&holds,   &owners, &deadlines, &errors,       &sysctls,
+                                             &bdev_dm, &sysrq,  &unmount,   &caller_kinds, &faults};
+
+enum { MOST_GLOBS = 64 };
 
 static struct {
     bool stock, list;
-    const char *only, *type, *disk;
+    const char *only[MOST_GLOBS], *type, *disk;
+    size_t only_count;
 } options;
 
 static const struct test* chosen[1024];
 static unsigned chosen_count;
 
+static bool asked_for(const char* name) {
+    for (size_t i = 0; i < options.only_count; i++)
+        if (fnmatch(options.only[i], name, 0) == 0)
+            return true;
+    return options.only_count == 0;
+}
+
 static void choose(void) {
     for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++)
         for (size_t j = 0; j < topics[i]->count; j++) {
             const struct test* test = &topics[i]->tests[j];
-            if (!options.only || fnmatch(options.only, test->name, 0) == 0)
+            if (asked_for(test->name))
                 chosen[chosen_count++] = test;
         }
 }
@@ -151,14 +161,15 @@ static int run_all(void) {
 
 static int list(void) {
     for (unsigned i = 0; i < chosen_count; i++)
-        printf("%-38s %-5s %s\n", chosen[i]->name,
-               chosen[i]->stock == FAILS_ON_STOCK ? "FAILS" : "SAME", chosen[i]->what);
+        printf("%-38s %-5s %s\n", chosen[i]->name, fails_on_stock(chosen[i]) ? "FAILS" : "SAME",
+               chosen[i]->what);
     return 0;
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: freeze-abi [--stock] [--only GLOB] --fs ext4|xfs|btrfs|f2fs DISK\n"
+    fprintf(stderr, "usage: freeze-abi [--stock] [--only GLOB]... --fs TYPE DISK\n"
                     "       freeze-abi --list\n"
+                    "TYPE is ext4, xfs, btrfs, f2fs, jfs or gfs2.\n"
                     "Everything on DISK is destroyed.\n");
     return 2;
 }
@@ -176,8 +187,8 @@ static bool read_options(int argc, char** argv) {
             options.stock = true;
         else if (option == 'l')
             options.list = true;
-        else if (option == 'o')
-            options.only = optarg;
+        else if (option == 'o' && options.only_count < MOST_GLOBS)
+            options.only[options.only_count++] = optarg;
         else if (option == 'f')
             options.type = optarg;
         else
@@ -195,7 +206,7 @@ int main(int argc, char** argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     choose();
     if (chosen_count == 0) {
-        fprintf(stderr, "freeze-abi: no test matches %s\n", options.only);
+        fprintf(stderr, "freeze-abi: no test matches\n");
         return 2;
     }
     return options.list ? list() : run_all();

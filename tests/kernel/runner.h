@@ -20,6 +20,10 @@ struct verdict {
     char diagnostics[16384];
 };
 
+/* Whether suspending the device freezes the filesystem. */
+bool dm_freezes_volume(void);
+/* Whether an unpatched kernel of this version breaks what the test checks. */
+bool fails_on_stock(const struct test* test);
 /* Runs @test on this worker's volume, as on a stock kernel if @stock. */
 void judge(const struct test* test, bool stock, struct verdict* verdict);
 

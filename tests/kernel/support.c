@@ -2,8 +2,10 @@
 /* Time, files, and what machine this is. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,6 +67,15 @@ int read_file(const char* path, char* text, size_t size) {
     text[length > 0 ? length : 0] = 0;
     close(fd);
     return length;
+}
+
+int kernel_version(void) {
+    struct utsname kernel;
+    int version = 0, patchlevel = 0;
+
+    uname(&kernel);
+    sscanf(kernel.release, "%d.%d", &version, &patchlevel);
+    return 100 * version + patchlevel;
 }
 
 bool debugging_kernel(void) {

@@ -21,13 +21,15 @@
 
 #define SLICE_BYTES (320ull << 20) /* mkfs.xfs wants 300 MiB */
 
-static const struct {
-    const char *type, *make;
+static const struct maker {
+    const char *type, *make, *options;
 } makers[] = {
-    {"ext4", "mkfs.ext4 -q -F -N 4096 -J size=8 -E lazy_itable_init=0,lazy_journal_init=0"},
-    {"xfs", "mkfs.xfs -q -f"},
-    {"btrfs", "mkfs.btrfs -q -f"},
-    {"f2fs", "mkfs.f2fs -q -f"},
+    {"ext4", "mkfs.ext4 -q -F -N 4096 -J size=8 -E lazy_itable_init=0,lazy_journal_init=0", NULL},
+    {"xfs", "mkfs.xfs -q -f", NULL},
+    {"btrfs", "mkfs.btrfs -q -f", NULL},
+    {"f2fs", "mkfs.f2fs -q -f", NULL},
+    {"jfs", "mkfs.jfs -q", "errors=continue"},
+    {"gfs2", "mkfs.gfs2 -q -O -p lock_nolock -j 1 -J 8", NULL},
 };
 
 struct volume volume;
@@ -48,6 +50,10 @@ uint64_t slice_start(void) {
     return volume.slice * slice_sectors();
 }
 
+uint64_t spare_start(void) {
+    return slices * slice_sectors();
+}
+
 bool is_type(const char* type) {
     return !strcmp(volume.type, type);
 }
@@ -56,10 +62,10 @@ bool volume_has_dm(void) {
     return volume.name[0] != 0;
 }
 
-static const char* maker(void) {
+static const struct maker* maker(void) {
     for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++)
         if (is_type(makers[i].type))
-            return makers[i].make;
+            return &makers[i];
     return NULL;
 }
 
@@ -83,9 +89,11 @@ void volume_open_disk(const char* type, const char* path) {
     if (!maker())
         broken_at(__FILE__, __LINE__, "no filesystem of ours: %s", type);
     snprintf(disk, sizeof(disk), "%s", path);
-    slices = (unsigned)(size_of(path) / SLICE_BYTES);
-    if (!slices)
-        broken_at(__FILE__, __LINE__, "%s: smaller than %llu MiB", path, SLICE_BYTES >> 20);
+    const uint64_t spare = SPARE_SECTORS * 512, size = size_of(path);
+    if (size < spare + SLICE_BYTES)
+        broken_at(__FILE__, __LINE__, "%s: smaller than %llu MiB", path,
+                  (unsigned long long)(spare + SLICE_BYTES) >> 20);
+    slices = (unsigned)((size - spare) / SLICE_BYTES);
     next_slice =
         mmap(NULL, sizeof(*next_slice), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (next_slice == MAP_FAILED)
@@ -149,13 +157,14 @@ static int op_format(long a, long b, long c) {
     char command[256];
 
     (void)a, (void)b, (void)c;
-    snprintf(command, sizeof(command), "%s %s >/dev/null", maker(), volume.device);
+    snprintf(command, sizeof(command), "%s %s >/dev/null", maker()->make, volume.device);
     return system(command) == 0 ? 0 : -EIO;
 }
 
 int op_mount(long flags, long b, long c) {
     (void)b, (void)c;
-    return result_of(mount(volume.device, volume.dir, volume.type, (unsigned long)flags, NULL));
+    return result_of(
+        mount(volume.device, volume.dir, volume.type, (unsigned long)flags, maker()->options));
 }
 
 int op_unmount(long flags, long b, long c) {
