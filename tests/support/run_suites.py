@@ -37,6 +37,7 @@ class Traits:
     deadline: int
     packages: tuple[str, ...] = ("build", "tests")
     takes_full: bool = False  # only a suite that has a longer form knows the option
+    only_full: bool = False  # takes so long that it runs with --full, or when named
 
 
 # In the order in which they run: what fails fast comes first.
@@ -49,6 +50,7 @@ KNOWN = {
     "demo": Traits(300, 2400, ("build", "kernel", "vm")),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),
     "patches": Traits(900, 3600, ("kernel", "tests", "vm")),
+    "mutants": Traits(1200, 4200, ("build", "tests", "kernel", "vm"), only_full=True),
     "vm": Traits(1200, 4200, ("build", "tests", "kernel", "vm"), takes_full=True),
 }
 OTHER = Traits(60, 1800, takes_full=True)
@@ -308,6 +310,12 @@ def all_suites() -> list[str]:
     return [*KNOWN, *sorted(found - set(KNOWN))]
 
 
+def wanted(suite: str, arguments) -> bool:
+    if arguments.suites:
+        return suite in arguments.suites
+    return arguments.full or not KNOWN.get(suite, OTHER).only_full
+
+
 def summary(outcomes: list[Outcome], screen: Screen) -> None:
     width = max(len(outcome.suite) for outcome in outcomes)
     screen.say()
@@ -363,6 +371,27 @@ def prepare(suites: list[str], arguments, screen: Screen, environment) -> Outcom
     return None
 
 
+@contextlib.contextmanager
+def building_ahead(suites: list[str], environment):
+    """The kernels that will be needed, built while the suites before that mostly wait."""
+    command = ROOT / "tests/vm/build-ahead"
+    if not any("kernel" in KNOWN.get(suite, OTHER).packages for suite in suites):
+        yield
+        return
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = (LOGS / "build-ahead.log").open("wb")
+    builder = subprocess.Popen(
+        [command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(builder.pid, signal.SIGTERM)
+        builder.wait()
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/run", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="default: all; see --list")
@@ -386,7 +415,7 @@ def main(argv: list[str]) -> int:
     arguments = parse(argv)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    suites = [suite for suite in all_suites() if suite in (arguments.suites or all_suites())]
+    suites = [suite for suite in all_suites() if wanted(suite, arguments)]
     times = load_times()
     expected = {
         suite: times.get(time_key(suite, arguments), KNOWN.get(suite, OTHER).expected)
@@ -406,13 +435,14 @@ def main(argv: list[str]) -> int:
         if broken := prepare(suites, arguments, screen, environment):
             outcomes.append(broken)
             return close(outcomes)
-        for index, suite in enumerate(suites, 1):
-            title = f"[{index}/{len(suites)}] {suite}"
-            outcome = Outcome(suite)
-            outcomes.append(outcome)
-            run_suite(outcome, title, expected[suite], arguments, screen, environment)
-            if not outcome.reader.failures:
-                times[time_key(suite, arguments)] = round(outcome.seconds, 1)
+        with building_ahead(suites, environment):
+            for index, suite in enumerate(suites, 1):
+                title = f"[{index}/{len(suites)}] {suite}"
+                outcome = Outcome(suite)
+                outcomes.append(outcome)
+                run_suite(outcome, title, expected[suite], arguments, screen, environment)
+                if not outcome.reader.failures:
+                    times[time_key(suite, arguments)] = round(outcome.seconds, 1)
         save_times(times)
     except KeyboardInterrupt:
         outcomes.append(Outcome("tests/run"))
