@@ -234,6 +234,34 @@ static void waits_for_freeze_in_progress(void) {
     LET_GO(writer);
 }
 
+/* There is no hold yet, however long the freeze takes. */
+static void nothing_to_thaw_yet(void) {
+    struct stuck stuck = stuck_writer();
+    struct actor* first = actor();
+
+    begin(first, op_freeze, 0, 0, 0);
+    WAITS(first);
+    WANT(-EINVAL, admin_thaw());
+    CHECK(!finished(first), "thawing has ended the freeze in progress");
+    let_stuck_writer_go(&stuck);
+    WANT(0, finish(first, patience_ms()));
+    struct actor* writer = FROZEN();
+    WANT(0, thaw(first));
+    LET_GO(writer);
+}
+
+static void nothing_to_reset_yet(void) {
+    struct stuck stuck = stuck_writer();
+    struct actor* first = actor();
+
+    begin(first, op_freeze, 0, 0, 0);
+    WAITS(first);
+    WANT(-EINVAL, admin_reset(600));
+    let_stuck_writer_go(&stuck);
+    WANT(0, finish(first, patience_ms()));
+    WANT(0, thaw(first));
+}
+
 static const struct test holds_tests[] = {
     {"holds.freeze_and_thaw", "writes, mkdir and page faults wait from F to T", freeze_and_thaw,
      SAME_ON_STOCK, 0},
@@ -251,6 +279,10 @@ static const struct test holds_tests[] = {
      0},
     {"holds.any_descriptor", "files and bind mounts are as good as the root", any_descriptor,
      SAME_ON_STOCK, 0},
+    {"holds.nothing_to_thaw_yet", "T while the first freeze is under way is EINVAL at once",
+     nothing_to_thaw_yet, SAME_ON_STOCK, 0},
+    {"holds.nothing_to_reset_yet", "... and reset the same", nothing_to_reset_yet, FAILS_ON_STOCK,
+     0},
     {"holds.waits_for_freeze_in_progress", "a freeze waits for one in progress, then nests",
      waits_for_freeze_in_progress, FAILS_ON_STOCK, 0},
 };
