@@ -51,5 +51,8 @@ class KernelLog:
         return [text for text in expected
                 if not any(re.search(text, line) for line in self.lines)]
 
-    def tail(self, count):
-        return self.lines[-count:]
+    def last_words(self, count):
+        """The last lines, or all since the kernel listed the tasks that are blocked."""
+        listed = [number for number, line in enumerate(self.lines)
+                  if "Show Blocked State" in line]
+        return self.lines[min([-count, *(number - len(self.lines) for number in listed[-1:])]):]
