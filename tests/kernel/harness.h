@@ -37,6 +37,9 @@ enum needs {
     ALONE = 128,         /* changes what concerns every filesystem */
     NEEDS_EXT4 = 256,
     NEEDS_JFS = 512,
+    NEEDS_DEVICES = 1024,        /* a filesystem type that can have several devices */
+    NEEDS_DEVICES_FREEZE = 2048, /* ... each of which freezes it when suspended */
+    NEEDS_SHUTDOWN = 4096,       /* the ioctl that shuts the filesystem down, also while frozen */
 };
 
 struct test {
@@ -230,6 +233,9 @@ bool volume_has_dm(void);
 uint64_t slice_sectors(void);
 uint64_t slice_start(void);
 const char* disk_path(void);
+/* For devices of a test's own; one that begins at spare_start() if none is left. */
+unsigned take_slice(void);
+void give_slice_back(unsigned slice);
 /* What is kept free behind all slices. */
 #define SPARE_SECTORS ((uint64_t)(256 << 20) / 512)
 uint64_t spare_start(void);

@@ -20,6 +20,15 @@ bool dm_freezes_volume(void) {
     return !is_type("btrfs") || kernel_version() > 612;
 }
 
+static bool can_have_devices(void) {
+    return is_type("ext4") || is_type("xfs") || is_type("btrfs");
+}
+
+/* 6.1 finds a filesystem by its main device only. */
+static bool dm_freezes_by_each_device(void) {
+    return dm_freezes_volume() && kernel_version() > 601;
+}
+
 /* These are right on every machine. */
 static const char* pointless(const struct test* test) {
     if ((test->needs & NEEDS_F2FS) && !is_type("f2fs"))
@@ -32,6 +41,12 @@ static const char* pointless(const struct test* test) {
         return "about JFS";
     if ((test->needs & NEEDS_DM_FREEZE) && !dm_freezes_volume())
         return "device-mapper does not freeze btrfs on 6.1 and 6.12";
+    if ((test->needs & (NEEDS_DEVICES | NEEDS_DEVICES_FREEZE)) && !can_have_devices())
+        return "about types that can have several devices";
+    if ((test->needs & NEEDS_DEVICES_FREEZE) && !dm_freezes_by_each_device())
+        return "device-mapper does not freeze it by each of its devices on this kernel";
+    if ((test->needs & NEEDS_SHUTDOWN) && !is_type("ext4") && !is_type("xfs"))
+        return "about ext4 and XFS";
 #ifndef __x86_64__
     if (test->needs & NEEDS_32BIT)
         return "32-bit calls are tested on x86-64 only";
@@ -45,7 +60,8 @@ static const char* impossible(const struct test* test) {
         return NULL;
     if (test->needs & NEEDS_VM)
         return "touches the whole machine: only in the virtual machine";
-    if ((test->needs & (NEEDS_DM | NEEDS_DM_FREEZE)) && !dm_present())
+    if ((test->needs & (NEEDS_DM | NEEDS_DM_FREEZE | NEEDS_DEVICES | NEEDS_DEVICES_FREEZE)) &&
+        !dm_present())
         return "no device-mapper";
     return NULL;
 }

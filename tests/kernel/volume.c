@@ -35,8 +35,8 @@ static const struct maker {
 struct volume volume;
 static char disk[128];
 static char workdir[] = "/tmp/freeze-abi.XXXXXX";
-static unsigned slices, devices;
-static unsigned* next_slice; /* shared by all workers */
+static unsigned slices, attached;
+static bool* taken; /* each slice; shared by all workers */
 
 const char* disk_path(void) {
     return disk;
@@ -48,6 +48,18 @@ uint64_t slice_sectors(void) {
 
 uint64_t slice_start(void) {
     return volume.slice * slice_sectors();
+}
+
+unsigned take_slice(void) {
+    unsigned slice = 0;
+
+    while (slice < slices && __atomic_test_and_set(&taken[slice], __ATOMIC_SEQ_CST))
+        slice++;
+    return slice;
+}
+
+void give_slice_back(unsigned slice) {
+    __atomic_clear(&taken[slice], __ATOMIC_SEQ_CST);
 }
 
 uint64_t spare_start(void) {
@@ -94,9 +106,8 @@ void volume_open_disk(const char* type, const char* path) {
         broken_at(__FILE__, __LINE__, "%s: smaller than %llu MiB", path,
                   (unsigned long long)(spare + SLICE_BYTES) >> 20);
     slices = (unsigned)((size - spare) / SLICE_BYTES);
-    next_slice =
-        mmap(NULL, sizeof(*next_slice), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (next_slice == MAP_FAILED)
+    taken = mmap(NULL, slices, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (taken == MAP_FAILED)
         broken_at(__FILE__, __LINE__, "mmap: %s", strerror(errno));
     if (!mkdtemp(workdir))
         broken_at(__FILE__, __LINE__, "%s: %s", workdir, strerror(errno));
@@ -108,7 +119,7 @@ static int attach_dm(void) {
     char name[sizeof(volume.name)], linear[200];
     int minor_number, result;
 
-    snprintf(name, sizeof(name), "freeze-abi-%d-%u", getpid(), devices++);
+    snprintf(name, sizeof(name), "freeze-abi-%d-%u", getpid(), attached++);
     snprintf(linear, sizeof(linear), "%s %llu", disk, (unsigned long long)slice_start());
     result = dm_create(name, &minor_number);
     if (result == 0)
@@ -196,7 +207,7 @@ int unmount_now(int flags) {
 
 static bool make(void) {
     if (!volume.dir[0])
-        volume.slice = __atomic_fetch_add(next_slice, 1, __ATOMIC_SEQ_CST);
+        volume.slice = take_slice();
     if (volume.slice >= slices)
         return false;
     snprintf(volume.dir, sizeof(volume.dir), "%s/%u", workdir, volume.slice);
@@ -275,7 +286,7 @@ void volume_close(void) {
 
 /* What has been abandoned may still be mounted, and stays. */
 void volume_close_disk(void) {
-    for (unsigned i = 0; i < *next_slice; i++) {
+    for (unsigned i = 0; i < slices; i++) {
         char dir[sizeof(volume.dir)];
         snprintf(dir, sizeof(dir), "%s/%u", workdir, i);
         rmdir(dir);
