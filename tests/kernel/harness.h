@@ -59,7 +59,7 @@ struct topic {
     const struct topic name = {name##_tests, sizeof(name##_tests) / sizeof(name##_tests[0])}
 
 extern const struct topic holds, owners, deadlines, errors, sysctls, bdev_dm, sysrq, unmount,
-    caller_kinds, faults;
+    caller_kinds, faults, races, devices;
 
 /* ---- checks: the first one that fails ends the test ----------------------------------------- */
 

@@ -17,8 +17,9 @@
 
 enum { WORKERS = 4 }; /* most of a test is waiting */
 
-static const struct topic* const topics[] = {&holds,   &owners, &deadlines, &errors,       &sysctls,
-                                             &bdev_dm, &sysrq,  &unmount,   &caller_kinds, &faults};
+static const struct topic* const topics[] = {&holds,        &owners,  &deadlines, &errors,
+                                             &sysctls,      &bdev_dm, &sysrq,     &unmount,
+                                             &caller_kinds, &faults,  &races,     &devices};
 
 enum { MOST_GLOBS = 64 };
 
