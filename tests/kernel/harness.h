@@ -23,7 +23,6 @@ enum stock {
     FAILS_ON_STOCK,  /* an unpatched kernel breaks what the test checks */
     SAME_ON_STOCK,   /* an unpatched kernel already does it */
     FAILS_UNTIL_6_1, /* ... but none as old as that */
-    FAILS_UNTIL_6_12,
 };
 
 enum needs {
@@ -35,8 +34,9 @@ enum needs {
     NEEDS_32BIT = 32,    /* a machine with 32-bit system calls */
     NEEDS_FAILSLAB = 64, /* fault injection */
     ALONE = 128,         /* changes what concerns every filesystem */
-    NEEDS_EXT4 = 256,
-    NEEDS_JFS = 512,
+    NEEDS_JFS = 256,
+    NEEDS_THRIFTY = 512,         /* a filesystem that takes no memory for its thaw */
+    NEEDS_LANDLOCK_IOCTL = 1024, /* Landlock that restricts ioctls: 6.10 */
     NEEDS_DEVICES = 1024,        /* a filesystem type that can have several devices */
     NEEDS_DEVICES_FREEZE = 2048, /* ... each of which freezes it when suspended */
     NEEDS_SHUTDOWN = 4096,       /* the ioctl that shuts the filesystem down, also while frozen */
