@@ -12,6 +12,7 @@ enum {
     STEPS_BETWEEN_WAITS = 5,
     STEPS_AFTER_END = 6,
     ALL_LEAVE_ONE_IN = 70,
+    TRAP_ONE_IN = 120,
     SAME_PROCESS_ONE_IN = 3,
     MANY_HOLDS = 8,
 };
@@ -43,7 +44,7 @@ static bool one_in(struct generator* g, unsigned n) {
     return below(g, n) == 0;
 }
 
-/* ---- one step ------------------------------------------------------------------------------- */
+/* ---- one step -------------------------------------------------------------------------------- */
 
 static const unsigned char weights[VERBS] = {
     [FREEZE] = 40, [FREEZE_WITH] = 14,   [FREEZE_FOR] = 20, [THAW] = 80,          [RESET] = 24,
@@ -97,6 +98,18 @@ static unsigned char random_process(struct generator* g, bool or_a_passer_by) {
     return g->last_who;
 }
 
+/* Rather one that has something to be told. */
+static unsigned char who_asks(struct generator* g) {
+    unsigned first = below(g, PROCESSES);
+
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        unsigned who = (first + i) % PROCESSES;
+        if (model_has_ended_hold(&g->model, &g->model.process[who]))
+            return g->last_who = (unsigned char)who;
+    }
+    return random_process(g, false);
+}
+
 static struct step random_step(struct generator* g) {
     static const enum verb with_timer[] = {FREEZE_FOR, FREEZE_FOR, RESET};
     struct step step = {.verb = (unsigned char)random_verb(g)};
@@ -105,15 +118,15 @@ static struct step random_step(struct generator* g) {
         step.verb = (unsigned char)with_timer[below(g, 3)];
     bool asks = g->since_timeout < 0 && g->since_end < STEPS_AFTER_END && one_in(g, 3);
     if (asks)
-        step.verb = THAW;
+        return (struct step){THAW, who_asks(g), 0};
     if (has_process(step.verb))
-        step.who = random_process(g, step.verb <= RESET && !asks);
+        step.who = random_process(g, step.verb <= RESET);
     if (has_period(step.verb))
         step.period = (unsigned char)random_period(g);
     return step;
 }
 
-/* ---- scripts -------------------------------------------------------------------------------- */
+/* ---- scripts --------------------------------------------------------------------------------- */
 
 static void count_since_timeout(struct generator* g) {
     const bool* running = g->model.running;
@@ -175,6 +188,19 @@ static void all_leave(struct generator* g) {
     take_verb(g, UNMOUNT);
 }
 
+/* A freezer that writes to what it has frozen, and is killed for it; its hold is not the newest. */
+static void trap(struct generator* g) {
+    unsigned char who = (unsigned char)below(g, PROCESSES);
+    unsigned char other = (unsigned char)((who + 1 + below(g, PROCESSES - 1)) % PROCESSES);
+
+    take(g, (struct step){FREEZE, who, 0});
+    take(g, (struct step){FREEZE, other, 0});
+    take(g, (struct step){WRITE, who, 0});
+    take(g, (struct step){KILL, who, 0});
+    take(g, (struct step){THAW, PASSER_BY, 0});
+    take(g, (struct step){THAW, other, 0});
+}
+
 /* Mounted, writable, not frozen, as it was; and no hold of anybody's is left. */
 static void set_right(struct generator* g) {
     take_verb(g, RESUME);
@@ -200,6 +226,8 @@ struct script generate(uint64_t seed, int count, const struct world* world) {
         wait_when_due(&g);
         if (g.since_timeout < 0 && one_in(&g, ALL_LEAVE_ONE_IN))
             all_leave(&g);
+        if (g.since_timeout < 0 && one_in(&g, TRAP_ONE_IN))
+            trap(&g);
         take(&g, random_step(&g));
     }
     set_right(&g);

@@ -8,21 +8,26 @@ const char* const mistake_names[MISTAKES] = {
     [NONE] = "none",
     [NO_OWNER_CHECK] = "no-owner-check",
     [COUNT_SHARED_WITH_BDEV] = "count-shared-with-bdev",
+    [THAWS_AT_THE_FIRST] = "thaws-at-the-first",
     [TIMER_NOT_REARMED] = "timer-not-rearmed",
-    [LATE_TIMER_ENDS_OTHERS] = "late-timer-ends-others",
-    [SYSRQ_J_ENDS_ONE] = "sysrq-j-ends-one",
-    [EXPIRED_IS_FORGOTTEN] = "expired-is-forgotten",
-    [RESCUE_TAKES_OLDEST] = "rescue-takes-oldest",
-    [NO_PREFERENCE_FOR_GONE] = "no-preference-for-gone",
-    [NEST_ALWAYS] = "nest-always",
+    [TIMER_NOT_MOVED_FORWARD] = "timer-not-moved-forward",
+    [EXPIRY_WITHOUT_RECHECK] = "expiry-without-recheck",
+    [SYSRQ_ENDS_ONE_HOLD] = "sysrq-ends-one-hold",
+    [BDEV_THAW_FAILS] = "bdev-thaw-fails",
+    [ENDED_HOLD_FORGOTTEN] = "ended-hold-forgotten",
+    [ENTRY_FORGOTTEN] = "entry-forgotten",
+    [OLDEST_FIRST] = "oldest-first",
+    [GONE_NOT_PREFERRED] = "gone-not-preferred",
+    [BEING_KILLED_IS_ALIVE] = "being-killed-is-alive",
+    [NEST_IGNORED] = "nest-ignored",
+    [TIMEOUT_ARG_NESTS] = "timeout-arg-nests",
     [EXIT_THAWS] = "exit-thaws",
     [RESUME_ENDS_HOLDS] = "resume-ends-holds",
-    [REMINDED_TWICE] = "reminded-twice",
-    [TIMEOUT_ARG_NESTS] = "timeout-arg-nests",
     [UNMOUNT_ENDS_HOLDS] = "unmount-ends-holds",
+    [TOLD_TWICE] = "told-twice",
 };
 
-/* ---- what there is -------------------------------------------------------------------------- */
+/* ---- what there is --------------------------------------------------------------------------- */
 
 int model_live_holds(const struct model* model) {
     int live = 0;
@@ -30,6 +35,13 @@ int model_live_holds(const struct model* model) {
     for (int i = 0; i < model->count; i++)
         live += model->holds[i].live;
     return live;
+}
+
+bool model_has_ended_hold(const struct model* model, const struct process* process) {
+    for (int i = 0; i < model->count; i++)
+        if (model->holds[i].owner == process->owner && !model->holds[i].live)
+            return true;
+    return false;
 }
 
 static bool dm_holds(const struct model* model) {
@@ -77,11 +89,12 @@ bool model_has_superblock(const struct model* model) {
 static bool has_left(const struct model* model, int owner) {
     for (int i = 0; i < PROCESSES; i++)
         if (model->process[i].owner == owner)
-            return model->process[i].life != ALIVE && model->process[i].life != TRAPPED;
+            return !(model->process[i].life == ALIVE || model->process[i].life == TRAPPED ||
+                     (model->process[i].life == DOOMED && model->mistake == BEING_KILLED_IS_ALIVE));
     return true;
 }
 
-/* ---- holds ---------------------------------------------------------------------------------- */
+/* ---- holds ----------------------------------------------------------------------------------- */
 
 static void forget(struct model* model, int at) {
     model->count--;
@@ -132,23 +145,22 @@ static int oldest_live(const struct model* model) {
 }
 
 static int rescued(const struct model* model) {
-    int at = model->mistake == NO_PREFERENCE_FOR_GONE ? -1 : newest_live(model, true);
+    int at = model->mistake == GONE_NOT_PREFERRED ? -1 : newest_live(model, true);
 
     if (at >= 0)
         return at;
-    return model->mistake == RESCUE_TAKES_OLDEST ? oldest_live(model) : newest_live(model, false);
+    return model->mistake == OLDEST_FIRST ? oldest_live(model) : newest_live(model, false);
 }
 
 /* The hold that a thaw or a reset by @owner, 0 for who has not frozen here, is about; or -1. */
 static int chosen(const struct model* model, int owner) {
-    int at = owner ? newest_of(model, owner) : -1;
+    bool is_own = owner && model->mistake != NO_OWNER_CHECK &&
+                  !(model->mistake == ENTRY_FORGOTTEN && newest_of(model, owner) < 0);
 
-    if (at < 0 && (!owner || model->mistake == NO_OWNER_CHECK))
-        return rescued(model);
-    return at;
+    return is_own ? newest_of(model, owner) : rescued(model);
 }
 
-/* ---- requests ------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static int argument_error(enum period period) {
     if (period == UNREADABLE)
@@ -157,14 +169,20 @@ static int argument_error(enum period period) {
 }
 
 static enum deadline deadline_in(struct model* model, enum period period) {
-    enum deadline deadline = period == SOON ? IN_SHORT : period == LATER ? IN_LONG : NEVER;
+    static const enum deadline deadlines[PERIODS] = {
+        [SOON] = IN_SHORT, [LATER] = IN_LONG, [TEN_MINUTES] = BEYOND_ALL_WAITS};
+    enum deadline deadline = deadlines[period];
 
+    if (model->mistake == TIMER_NOT_MOVED_FORWARD && deadline != NEVER)
+        for (int i = deadline + 1; i < DEADLINES; i++)
+            if (model->running[i])
+                deadline = (enum deadline)i;
     model->running[deadline] = true;
     return deadline;
 }
 
 static bool nests(const struct model* model, enum verb verb, enum period period) {
-    if (verb == FREEZE_FOR || model->nest || model->mistake == NEST_ALWAYS)
+    if (verb == FREEZE_FOR || model->nest || model->mistake == NEST_IGNORED)
         return true;
     return model->mistake == TIMEOUT_ARG_NESTS && period != ZERO;
 }
@@ -194,8 +212,10 @@ static int thaw(struct model* model, const struct process* who) {
     if (at < 0)
         return -EINVAL;
     bool live = model->holds[at].live;
+    if (live && model->mistake == THAWS_AT_THE_FIRST)
+        end_all(model);
     if (who->owner == model->holds[at].owner) {
-        if (live || model->mistake != REMINDED_TWICE)
+        if (live || model->mistake != TOLD_TWICE)
             forget(model, at);
     } else {
         model->holds[at].live = false;
@@ -226,41 +246,33 @@ static int request(struct model* model, struct process* who, struct step step) {
     return freeze(model, who, verb, has_argument ? step.period : ZERO);
 }
 
-/* ---- time ----------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
-static void expire(struct model* model, int at) {
-    int owner = model->holds[at].owner;
-
-    model->holds[at].live = false;
-    if (model->mistake != EXPIRED_IS_FORGOTTEN)
-        return;
-    forget(model, at);
-    for (int i = 0; i < PROCESSES; i++)
-        if (model->process[i].owner == owner && newest_of(model, owner) < 0)
-            model->process[i].owner = 0;
+static bool is_due(const struct model* model, const struct hold* hold, enum deadline now) {
+    if (!hold->live || hold->deadline == NEVER)
+        return false;
+    return hold->deadline <= now || model->mistake == EXPIRY_WITHOUT_RECHECK;
 }
 
 static void wait_until(struct model* model, enum deadline now) {
     bool any = false;
 
     for (int i = model->count - 1; i >= 0; i--) {
-        enum deadline deadline = model->holds[i].deadline;
-        if (!model->holds[i].live)
+        if (!is_due(model, &model->holds[i], now))
             continue;
-        if ((deadline != NEVER && deadline <= now) || model->mistake == LATE_TIMER_ENDS_OTHERS) {
-            expire(model, i);
-            any = true;
-        }
+        any = true;
+        model->holds[i].live = false;
+        if (model->mistake == ENDED_HOLD_FORGOTTEN)
+            forget(model, i);
     }
-    if (any && model->mistake == TIMER_NOT_REARMED)
-        for (int i = 0; i < model->count; i++)
-            model->holds[i].deadline = NEVER;
+    for (int i = 0; any && model->mistake == TIMER_NOT_REARMED && i < model->count; i++)
+        model->holds[i].deadline = NEVER;
     model->running[IN_SHORT] = false;
     if (now == IN_LONG)
         model->running[IN_LONG] = false;
 }
 
-/* ---- processes ------------------------------------------------------------------------------ */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 static int leave(struct model* model, struct process* process) {
     if (process->life == TRAPPED) {
@@ -308,7 +320,7 @@ static int process_step(struct model* model, struct step step) {
     }
 }
 
-/* ---- mounts and devices --------------------------------------------------------------------- */
+/* ---- mounts and devices ---------------------------------------------------------------------- */
 
 static int mount(struct model* model) {
     if (model->mount)
@@ -341,8 +353,10 @@ static int resume(struct model* model) {
 }
 
 static int emergency(struct model* model) {
+    if (model->suspended && model->mistake == BDEV_THAW_FAILS)
+        model->world.dm_freezes = false;
     model->suspended = model->stolen = false;
-    if (model->mistake == SYSRQ_J_ENDS_ONE && model_live_holds(model))
+    if (model->mistake == SYSRQ_ENDS_ONE_HOLD && model_live_holds(model))
         model->holds[newest_live(model, false)].live = false;
     else
         end_all(model);
@@ -388,7 +402,7 @@ static int common_step(struct model* model, enum verb verb) {
     }
 }
 
-/* ---- what follows from it ------------------------------------------------------------------- */
+/* ---- what follows from it -------------------------------------------------------------------- */
 
 static void let_go(struct model* model) {
     for (int i = 0; i < PROCESSES; i++) {
@@ -436,7 +450,7 @@ int model_take(struct model* model, struct step step) {
     return result;
 }
 
-/* ---- what can be done ----------------------------------------------------------------------- */
+/* ---- what can be done ------------------------------------------------------------------------ */
 
 static bool allows_process(const struct model* model, enum verb verb,
                            const struct process* process) {

@@ -21,20 +21,25 @@ struct world {
 /* Deliberate mistakes, each of a kind that a kernel could make. */
 enum mistake {
     NONE,
-    NO_OWNER_CHECK,         /* T takes another's hold when the caller has none */
+    NO_OWNER_CHECK,         /* T takes the newest hold of anyone, whoever asks */
     COUNT_SHARED_WITH_BDEV, /* T takes device-mapper's freeze when there is no hold */
+    THAWS_AT_THE_FIRST,     /* of several thaws */
     TIMER_NOT_REARMED,      /* only the earliest deadline fires */
-    LATE_TIMER_ENDS_OTHERS, /* the timer of a hold that is gone ends those that are not */
-    SYSRQ_J_ENDS_ONE,       /* the newest hold only */
-    EXPIRED_IS_FORGOTTEN,   /* ... and its owner an administrator again */
-    RESCUE_TAKES_OLDEST,    /* an administrator's T */
-    NO_PREFERENCE_FOR_GONE, /* an administrator's T takes the newest of all */
-    NEST_ALWAYS,            /* fs.freeze_nest does nothing */
-    EXIT_THAWS,             /* a process that is gone has no hold any more */
-    RESUME_ENDS_HOLDS,      /* the resume thaws, whatever else there is */
-    REMINDED_TWICE,         /* an ended hold is EINVAL for ever */
-    TIMEOUT_ARG_NESTS,      /* FIFREEZE with a timeout nests though it must not */
+    TIMER_NOT_MOVED_FORWARD,
+    EXPIRY_WITHOUT_RECHECK, /* the timer ends whatever has a timeout, due or not */
+    SYSRQ_ENDS_ONE_HOLD,    /* the newest */
+    BDEV_THAW_FAILS,        /* after sysrq-j, for good: suspending freezes no more */
+    ENDED_HOLD_FORGOTTEN,   /* by expiry: the owner's T takes another one of its own */
+    ENTRY_FORGOTTEN,        /* with the last hold, and its owner an administrator again */
+    OLDEST_FIRST,           /* an administrator's T */
+    GONE_NOT_PREFERRED,     /* an administrator's T takes the newest of all */
+    BEING_KILLED_IS_ALIVE,
+    NEST_IGNORED,      /* fs.freeze_nest does nothing */
+    TIMEOUT_ARG_NESTS, /* FIFREEZE with a timeout nests though it must not */
+    EXIT_THAWS,        /* a process that is gone has no hold any more */
+    RESUME_ENDS_HOLDS,
     UNMOUNT_ENDS_HOLDS,
+    TOLD_TWICE, /* an ended hold is EINVAL for ever */
     MISTAKES,
 };
 extern const char* const mistake_names[MISTAKES];
@@ -53,7 +58,7 @@ struct process {
     int owner; /* of holds of this number; 0 if it has not frozen here */
 };
 
-enum deadline { NEVER, IN_SHORT, IN_LONG };
+enum deadline { NEVER, IN_SHORT, IN_LONG, BEYOND_ALL_WAITS, DEADLINES };
 
 struct hold {
     int owner;
@@ -74,8 +79,9 @@ struct model {
     int mount, last_mount; /* 0: not mounted; else different each time */
     bool suspended, read_only;
     bool nest, timeout_arg;
-    bool running[3]; /* by deadline: a timer of that kind may run, if only for a hold long gone */
-    bool stolen;     /* device-mapper's freeze, by COUNT_SHARED_WITH_BDEV */
+    bool running[DEADLINES]; /* by deadline: a timer of that kind may run, if only for a hold long
+                                gone */
+    bool stolen;             /* device-mapper's freeze, by COUNT_SHARED_WITH_BDEV */
 };
 
 /* A step's result beside 0 and -errno. */
@@ -95,6 +101,8 @@ bool model_has_superblock(const struct model* model);
 bool model_is_open(const struct model* model);
 bool model_is_open_elsewhere(const struct model* model);
 int model_live_holds(const struct model* model);
+/* One that it has not been told of. */
+bool model_has_ended_hold(const struct model* model, const struct process* process);
 
 /* What of @script can be taken from the start, the rest left out. */
 struct script model_allowed_part(const struct script* script, const struct world* world);

@@ -60,7 +60,7 @@ bool has_period(enum verb verb) {
     return verbs[verb].takes & A_PERIOD;
 }
 
-/* ---- scripts -------------------------------------------------------------------------------- */
+/* ---- scripts --------------------------------------------------------------------------------- */
 
 void script_add(struct script* script, struct step step) {
     size_t size = (size_t)(script->count + 1) * sizeof(step);
@@ -85,7 +85,7 @@ void script_free(struct script* script) {
     *script = (struct script){0};
 }
 
-/* ---- their text ----------------------------------------------------------------------------- */
+/* ---- their text ------------------------------------------------------------------------------ */
 
 const char* step_text(struct step step) {
     static char text[64];
