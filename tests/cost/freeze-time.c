@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * freeze-time: how long the freeze requests take, and how exact a deadline is. For a machine that
+ * has nothing else to do. Prints TAP; the times are in its comments, one "# time NAME MICROSECONDS"
+ * each.
+ *
+ * A nested freeze must cost what the system call costs, whatever is dirty. How long that takes is
+ * the machine's matter: without hardware virtualisation it is compared with a trivial request.
+ */
+#include <cpuid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../kernel/request_codes.h"
+
+enum {
+    ROUNDS = 9,         /* of a first freeze */
+    NESTED = 500,       /* of a nested one, within each */
+    EXPIRIES = 20,      /* each takes two seconds */
+    NESTED_NS = 5000,   /* for a nested freeze, with hardware virtualisation */
+    NESTED_TIMES = 12,  /* without it: so many times a trivial request, freeze and thaw together */
+    DIRTY_PERCENT = 50, /* more than when nothing is dirty, beyond which it is no accident */
+    DIRTY_MIB = 64,
+};
+
+static struct {
+    bool stock;
+    const char *type, *disk, *other_disk;
+} options;
+
+static int points, failures;
+
+static void point(bool good, const char* what) {
+    failures += !good;
+    printf("%sok %d - %s: %s\n", good ? "" : "not ", ++points, options.type, what);
+}
+
+static void give_up(const char* what) {
+    printf("Bail out! %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+/* ---- times ---------------------------------------------------------------------------------- */
+
+static int64_t now_ns(void) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static int compare(const void* a, const void* b) {
+    int64_t left = *(const int64_t*)a, right = *(const int64_t*)b;
+
+    return (left > right) - (left < right);
+}
+
+static int64_t median(int64_t* times, int count) {
+    qsort(times, (size_t)count, sizeof(*times), compare);
+    return times[count / 2];
+}
+
+static void say(const char* name, int64_t ns) {
+    printf("# time %s %.1f\n", name, (double)ns / 1000);
+}
+
+static bool virtualised(void) {
+    unsigned eax, ebx, ecx, edx;
+    char name[13] = "";
+
+    __cpuid(0x40000000, eax, ebx, ecx, edx);
+    memcpy(name, &ebx, 4);
+    memcpy(name + 4, &ecx, 4);
+    memcpy(name + 8, &edx, 4);
+    return !strncmp(name, "KVMKVMKVM", 9);
+}
+
+/* ---- two filesystems, one of them only to be dirty ------------------------------------------- */
+
+struct place {
+    const char* disk;
+    char dir[64];
+    int fd; /* of its root */
+};
+
+static void format(const char* disk) {
+    const char* force = strcmp(options.type, "ext4") ? "-f" : "-F";
+    char command[256];
+
+    snprintf(command, sizeof(command), "mkfs.%s -q %s %s >/dev/null", options.type, force, disk);
+    errno = 0;
+    if (system(command) != 0)
+        give_up(command);
+}
+
+static struct place make(const char* disk) {
+    struct place place = {.disk = disk, .dir = "/tmp/freeze-time.XXXXXX"};
+
+    format(disk);
+    if (!mkdtemp(place.dir) || mount(disk, place.dir, options.type, 0, NULL))
+        give_up(disk);
+    place.fd = open(place.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (place.fd < 0)
+        give_up(place.dir);
+    return place;
+}
+
+static void clear(const struct place* place) {
+    close(place->fd);
+    if (umount(place->dir) || rmdir(place->dir))
+        give_up(place->dir);
+}
+
+static void make_dirty(const struct place* place) {
+    static char megabyte[1 << 20];
+    int fd = openat(place->fd, "dirty", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    memset(megabyte, rand(), sizeof(megabyte));
+    for (int i = 0; i < DIRTY_MIB; i++)
+        if (write(fd, megabyte, sizeof(megabyte)) != sizeof(megabyte))
+            give_up("write");
+    close(fd);
+}
+
+/* ---- what it takes to freeze ---------------------------------------------------------------- */
+
+static int64_t time_of(int fd, unsigned long code) {
+    int argument = 0;
+    int64_t begun = now_ns();
+
+    if (ioctl(fd, code, &argument))
+        give_up("ioctl");
+    return now_ns() - begun;
+}
+
+/* A freeze and its thaw, while the filesystem is frozen. */
+static int64_t time_of_nested(int fd) {
+    static int64_t times[NESTED];
+
+    for (int i = 0; i < NESTED; i++) {
+        times[i] = time_of(fd, FIFREEZE);
+        times[i] += time_of(fd, FITHAW);
+    }
+    return median(times, NESTED);
+}
+
+static int64_t time_of_trivial(int fd) {
+    static int64_t times[NESTED];
+
+    for (int i = 0; i < NESTED; i++)
+        times[i] = time_of(fd, FIGETBSZ);
+    return median(times, NESTED);
+}
+
+struct times {
+    int64_t first, thaw, nested;
+};
+
+/* @dirty: so is the filesystem when it is frozen, and another one all the time. */
+static struct times measure(const struct place* place, const struct place* other, bool dirty) {
+    int64_t first[ROUNDS], thaw[ROUNDS], nested[ROUNDS];
+
+    for (int i = 0; i < ROUNDS; i++) {
+        if (dirty) {
+            make_dirty(place);
+            make_dirty(other);
+        }
+        first[i] = time_of(place->fd, FIFREEZE);
+        nested[i] = options.stock ? 0 : time_of_nested(place->fd);
+        thaw[i] = time_of(place->fd, FITHAW);
+    }
+    return (struct times){median(first, ROUNDS), median(thaw, ROUNDS), median(nested, ROUNDS)};
+}
+
+static void freezes(const struct place* place, const struct place* other) {
+    const int64_t trivial = time_of_trivial(place->fd);
+    const struct times clean = measure(place, other, false), dirty = measure(place, other, true);
+
+    say("trivial-request", trivial);
+    say("first-freeze", clean.first);
+    say("last-thaw", clean.thaw);
+    say("first-freeze-of-dirty", dirty.first);
+    if (options.stock)
+        return;
+    say("nested-freeze-and-thaw", clean.nested);
+    say("nested-freeze-and-thaw-beside-dirty", dirty.nested);
+    if (virtualised())
+        point(clean.nested < 2 * NESTED_NS && dirty.nested < 2 * NESTED_NS,
+              "a nested freeze takes less than 5 us");
+    else
+        point(clean.nested < NESTED_TIMES * trivial && dirty.nested < NESTED_TIMES * trivial,
+              "a nested freeze takes no longer than a system call does");
+    point(dirty.nested < clean.nested + clean.nested * DIRTY_PERCENT / 100,
+          "... whatever is dirty");
+}
+
+/* ---- how exact a deadline is ---------------------------------------------------------------- */
+
+/* Writes whenever it is told to, and says when it was through. */
+static void serve_writes(const struct place* place, int channel) {
+    char order;
+
+    while (read(channel, &order, 1) == 1) {
+        int fd = openat(place->fd, "late", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0 || pwrite(fd, "x", 1, 0) != 1)
+            _exit(1);
+        int64_t ended = now_ns();
+        close(fd);
+        if (write(channel, &ended, sizeof(ended)) != sizeof(ended))
+            _exit(1);
+    }
+    _exit(0);
+}
+
+static int start_writer(const struct place* place) {
+    int channels[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, channels))
+        give_up("socketpair");
+    fflush(stdout);
+    if (fork() == 0) {
+        close(channels[0]);
+        serve_writes(place, channels[1]);
+    }
+    close(channels[1]);
+    return channels[0];
+}
+
+/* From the deadline until a writer was through; gives up when that takes ten seconds. */
+static int64_t lateness(const struct place* place, int writer) {
+    enum { TIMEOUT = 2 };
+    struct pollfd fd = {.fd = writer, .events = POLLIN};
+    __s64 timeout = TIMEOUT;
+    int64_t ended;
+
+    if (ioctl(place->fd, FIFREEZE_TIMEOUT, &timeout))
+        give_up("FIFREEZE_TIMEOUT");
+    const int64_t deadline = now_ns() + TIMEOUT * 1000000000LL;
+    if (write(writer, "w", 1) != 1 || poll(&fd, 1, TIMEOUT * 1000 + 10000) != 1 ||
+        read(writer, &ended, sizeof(ended)) != sizeof(ended))
+        give_up("no thaw at the deadline");
+    /* The ended hold is forgotten, so that the next one is alone. */
+    if (ioctl(place->fd, FITHAW, 0) == 0 || errno != EINVAL)
+        give_up("FITHAW after the deadline");
+    return ended - deadline;
+}
+
+static void deadlines(const struct place* place) {
+    const int64_t tick = 10000000, bound = (virtualised() ? 50 : 300) * 1000000LL;
+    int64_t times[EXPIRIES];
+    int writer = start_writer(place);
+    bool early = false;
+
+    for (int i = 0; i < EXPIRIES; i++) {
+        times[i] = lateness(place, writer);
+        early |= times[i] < -tick;
+    }
+    say("lateness-median", median(times, EXPIRIES));
+    say("lateness-most", times[EXPIRIES - 1]);
+    point(!early, "no deadline is early");
+    point(times[EXPIRIES - 1] < bound,
+          virtualised() ? "none of 20 is 50 ms late" : "none of 20 is 300 ms late");
+    close(writer);
+    wait(NULL); /* it keeps the filesystem busy */
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+static bool read_options(int argc, char** argv) {
+    static const struct option known[] = {
+        {"stock", no_argument, NULL, 's'}, {"fs", required_argument, NULL, 'f'}, {0}};
+
+    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+        if (option == 's')
+            options.stock = true;
+        else if (option == 'f')
+            options.type = optarg;
+        else
+            return false;
+    }
+    if (argc - optind != 2)
+        return false;
+    options.disk = argv[optind];
+    options.other_disk = argv[optind + 1];
+    return options.type != NULL;
+}
+
+int main(int argc, char** argv) {
+    if (!read_options(argc, argv)) {
+        fprintf(stderr, "usage: freeze-time [--stock] --fs TYPE DISK OTHER-DISK\n"
+                        "Everything on both disks is destroyed.\n");
+        return 2;
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    printf("# %s virtualisation\n", virtualised() ? "hardware" : "no hardware");
+    const struct place place = make(options.disk), other = make(options.other_disk);
+    freezes(&place, &other);
+    if (!options.stock)
+        deadlines(&place);
+    clear(&place);
+    clear(&other);
+    point(true, "measured, and unmounted");
+    printf("1..%d\n", points);
+    return failures ? 1 : 0;
+}

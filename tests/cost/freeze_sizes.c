@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Compiled in a kernel's tree and never linked: what is to be known is the size of each symbol. */
+#include <linux/fs.h>
+
+char size_of_super_block[sizeof(struct super_block)];
+char offset_of_writers_lock[offsetof(struct super_block, s_writers.rw_sem)];
