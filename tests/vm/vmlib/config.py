@@ -27,10 +27,18 @@ FLAVOURS = {
 LINE = re.compile(r"(?:# )?(CONFIG_\w+)(?:=(.*)| is not set)$")
 
 
-def wanted(flavour):
+def fragments(kernel, flavour):
+    """The flavour's fragments, each with the kernel's own on top where there is one."""
+    for name in FLAVOURS[flavour].fragments:
+        yield name
+        if (VM / "config" / f"{name}-{kernel}").exists():
+            yield f"{name}-{kernel}"
+
+
+def wanted(kernel, flavour):
     """The asked-for options, {symbol: value or None}; later fragments win."""
     options = {}
-    for name in FLAVOURS[flavour].fragments:
+    for name in fragments(kernel, flavour):
         for line in (VM / "config" / name).read_text().splitlines():
             match = LINE.match(line)
             if match:
@@ -45,15 +53,15 @@ def text(options):
                    for symbol, value in options.items())
 
 
-def configure(make, objects, flavour):
+def configure(make, env, objects, kernel, flavour):
     """Write objects/.config and see that every option that was asked for is in it."""
-    options = wanted(flavour)
+    options = wanted(kernel, flavour)
     asked = objects / "libfreeze.config"
     if asked.exists() and asked.read_text() == text(options) and (objects / ".config").exists():
         return
     asked.write_text(text(options))
     done = subprocess.run([*make, f"KCONFIG_ALLCONFIG={asked}", "allnoconfig"],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                          env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         asked.unlink()
         raise Failure(f"allnoconfig failed:\n{done.stdout}")

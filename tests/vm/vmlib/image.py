@@ -11,10 +11,10 @@ import sys
 import time
 
 from . import config, source
-from .common import Failure, cache_dir, locked, say
+from .common import VM, Failure, cache_dir, locked, say
 
 # Raise it when something else about the build changes.
-RECIPE = "1"
+RECIPE = "2"
 STEP = re.compile(r"\s*(CC|AS|AR|LD|HOSTCC|GEN|UPD)\s")
 IMAGE = pathlib.Path("arch/x86/boot/bzImage")
 
@@ -61,7 +61,7 @@ class Progress:
 
 
 def compiler():
-    return "ccache gcc" if shutil.which("ccache") else "gcc"
+    return "ccache-gcc" if shutil.which("ccache") else "gcc"
 
 
 def make_command(tree, objects=None):
@@ -76,6 +76,7 @@ def make_command(tree, objects=None):
 def make_environment():
     env = dict(os.environ, LC_ALL="C", CCACHE_MAXSIZE="5G", CCACHE_NOHASHDIR="1",
                CCACHE_DEPEND="1")
+    env["PATH"] = f"{VM / 'bin'}:{env['PATH']}"
     env.setdefault("CCACHE_DIR", str(cache_dir("ccache")))
     for name in ("MAKEFLAGS", "MFLAGS", "KBUILD_OUTPUT", "KERNEL_SRC"):
         env.pop(name, None)
@@ -103,17 +104,17 @@ def build_tree(tree, objects, kernel, flavour, log):
     """Configure and build; the objects stay beside the source when objects is None."""
     record = cache_dir("counts") / f"{kernel}-{flavour}"
     command = make_command(tree, objects)
-    config.configure(command, objects or tree, flavour)
+    config.configure(command, make_environment(), objects or tree, kernel, flavour)
     run_make([*command, "bzImage"], log, Progress(f"kernel {kernel} {flavour}", record))
     return (objects or tree) / IMAGE
 
 
-def key(about, files, flavour):
+def key(about, files, kernel, flavour):
     """A hash of all that goes into an image."""
     digest = hashlib.sha256()
     version = subprocess.run(["gcc", "--version"], stdout=subprocess.PIPE, check=True).stdout
     parts = [RECIPE.encode(), about["id"].encode(), version.split(b"\n")[0],
-             config.text(config.wanted(flavour)).encode()]
+             config.text(config.wanted(kernel, flavour)).encode()]
     parts += [path.read_bytes() for path in files]
     for part in parts:
         digest.update(b"%d:" % len(part) + part)
@@ -122,7 +123,7 @@ def key(about, files, flavour):
 
 def build_pinned(about, files, kernel, flavour):
     """The image for a pinned source, from the cache or built into it."""
-    name = key(about, files, flavour)
+    name = key(about, files, kernel, flavour)
     image = cache_dir("images") / name / "bzImage"
     if image.exists():
         return image

@@ -21,6 +21,7 @@ BAD = re.compile("|".join([
 # Parts of a report: bad by themselves, but covered by an expected line before.
 PART = re.compile(r"cut here|Call Trace:|---\[ end trace")
 COVERED_LINES = 120
+TRACE_LINES = 8  # so far into a trace, who called for it has been named
 PANIC = re.compile(r"Kernel panic - not syncing|\bOops\b|triple fault")
 
 
@@ -39,7 +40,9 @@ class KernelLog:
         patterns = [re.compile(text) for text in expected]
         found, covered = [], 0
         for number, line in enumerate(self.lines):
-            if any(pattern.search(line) for pattern in patterns):
+            # A bare trace is accounted for by a function in it, too.
+            trace = self.lines[number:number + TRACE_LINES] if PART.search(line) else [line]
+            if any(pattern.search(said) for pattern in patterns for said in trace):
                 covered = number + COVERED_LINES
             elif BAD.search(line) or (number > covered and PART.search(line)):
                 if not (PART.search(line) and number <= covered):
