@@ -126,6 +126,17 @@ bool all_go_on() {
     return good;
 }
 
+/* In all in this time, not each. */
+bool all_end() {
+    const int64_t latest = now_ns() + 2'000'000LL * patience_ms();
+    bool good = true;
+    for (const Process& process : cast) {
+        const auto left = static_cast<int>((latest - now_ns()) / 1'000'000);
+        good &= status_of(process.name, process.pid, left) == 0;
+    }
+    return good;
+}
+
 bool play() {
     for (const Role& role : roles)
         start(role);
@@ -141,9 +152,7 @@ bool play() {
                     options.seconds);
     }
     shared->stop = true;
-    for (const Process& process : cast)
-        good &= status_of(process.name, process.pid, 2 * patience_ms()) == 0;
-    return good;
+    return all_end() && good;
 }
 
 /* ---- afterwards ----------------------------------------------------------------------------- */
