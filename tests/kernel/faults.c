@@ -16,7 +16,9 @@
 
 /* ---- the filesystem cannot be thawed: JFS opens its log again, which it must read for that --- */
 
+/* JFS is not to be relied on after that. */
 static int device_fails(void) {
+    spoilt();
     return load_table("error", "");
 }
 
@@ -85,7 +87,6 @@ static void made_read_only(void) {
     WANT(0, freeze(who));
     struct actor* writer = FROZEN();
     SETUP(device_fails());
-    spoilt();
     CHECK(thaw(who) < 0, "thawed though the device fails");
     if (call(who, op_is_read_only, 0, 0, 0) != 1)
         broken_at(__FILE__, __LINE__, "the error did not make it read-only");
