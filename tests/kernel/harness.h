@@ -37,9 +37,9 @@ enum needs {
     NEEDS_JFS = 256,
     NEEDS_THRIFTY = 512,         /* a filesystem that takes no memory for its thaw */
     NEEDS_LANDLOCK_IOCTL = 1024, /* Landlock that restricts ioctls: 6.10 */
-    NEEDS_DEVICES = 1024,        /* a filesystem type that can have several devices */
-    NEEDS_DEVICES_FREEZE = 2048, /* ... each of which freezes it when suspended */
-    NEEDS_SHUTDOWN = 4096,       /* the ioctl that shuts the filesystem down, also while frozen */
+    NEEDS_DEVICES = 2048,        /* a filesystem type that can have several devices */
+    NEEDS_DEVICES_FREEZE = 4096, /* ... each of which freezes it when suspended */
+    NEEDS_SHUTDOWN = 8192,       /* the ioctl that shuts the filesystem down, also while frozen */
 };
 
 struct test {
