@@ -278,34 +278,32 @@ static int step(int what, bool first) {
     return first ? suspend_part((unsigned)what) : resume_part((unsigned)what);
 }
 
-/* Whether the filesystem has to be frozen after a step is what the writer finds out. */
-static void follow(const char* order, int number, int references) {
-    if (references && !cast.writer->busy) {
-        begin(cast.writer, op_write, 0, 0, 0);
-        CHECK(blocks(cast.writer), "%s: not frozen after step %d", order, number);
-    } else if (references) {
-        CHECK(!finished(cast.writer), "%s: thawed at step %d", order, number);
-    } else {
-        CHECK(finish(cast.writer, patience_ms()) == 0, "%s: frozen after step %d", order, number);
-    }
-}
-
+/*
+ * From the first step to the last but one the filesystem is frozen, as the writer finds out; and
+ * would find out too late if not given a moment.
+ */
 static void play(const int what[STEPS]) {
-    static const char letters[][2] = {"SR", "SR", "SR", "FT"};
+    static const char letters[][3] = {"SR", "SR", "SR", "FT"};
     bool taken[MOST + 1] = {false};
     char order[3 * STEPS + 1] = "";
-    int references = 0;
 
     for (int i = 0; i < STEPS; i++) {
         bool first = !taken[what[i]];
         taken[what[i]] = true;
         snprintf(order + strlen(order), sizeof(order) - strlen(order),
                  what[i] == FREEZE ? "%c " : "%c%d ", letters[what[i]][!first], what[i]);
+        if (i == STEPS - 1) {
+            sleep_ms(20);
+            CHECK(!finished(cast.writer), "%s: thawed before the last step", order);
+        }
         int result = step(what[i], first);
-        CHECK(result == 0, "%s: step %d: %s", order, i + 1, result_name(result));
-        references += first ? 1 : -1;
-        follow(order, i + 1, references);
+        CHECK(result == 0, "%s: %s", order, result_name(result));
+        if (i == 0) {
+            begin(cast.writer, op_write, 0, 0, 0);
+            CHECK(blocks(cast.writer), "%s: not frozen", order);
+        }
     }
+    CHECK(finish(cast.writer, patience_ms()) == 0, "%s: not thawed", order);
 }
 
 static int count_of(int what, const int* steps, int length) {
@@ -316,6 +314,13 @@ static int count_of(int what, const int* steps, int length) {
     return count;
 }
 
+static bool any_taken(const int things[3], const int* steps, int length) {
+    for (int i = 0; i < 3; i++)
+        if (count_of(things[i], steps, length) == 1)
+            return true;
+    return false;
+}
+
 /* Each of the three is there twice: to be taken, and to be given back. */
 static int play_all(const int things[3], int steps[STEPS], int length, int end) {
     int played = 0;
@@ -324,6 +329,8 @@ static int play_all(const int things[3], int steps[STEPS], int length, int end) 
         play(steps);
         return 1;
     }
+    if (length && !any_taken(things, steps, length))
+        return 0;
     for (int i = 0; i < 3; i++) {
         if (count_of(things[i], steps, STEPS) == 2)
             continue;
@@ -345,7 +352,7 @@ static void nest_on(int first) {
     int steps[STEPS] = {-1, -1, -1, -1, -1, -1};
     int played = play_all(things, steps, 0, STEPS);
 
-    CHECK(played == 90, "%d orders, not 90", played);
+    CHECK(played == 60, "%d orders, not 60", played);
 }
 
 static void nest(void) {
@@ -568,7 +575,7 @@ static void sysrq_under_all_suspends(void) {
 static const struct test devices_tests[] = {
     {"devices.suspended", "S of each device freezes, or F waits for it", suspended, SAME_ON_STOCK,
      NEEDS_DEVICES},
-    {"devices.nested", "F and S of two devices in all 90 orders; then S still freezes", nested,
+    {"devices.nested", "F and S of two devices in all 60 orders; then S still freezes", nested,
      FAILS_ON_STOCK, NEEDS_DEVICES_FREEZE},
     {"devices.held", "F, S and R of two devices in all orders, T", held, FAILS_UNTIL_6_1,
      NEEDS_DEVICES | NEEDS_DM_FREEZE},
