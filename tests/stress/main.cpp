@@ -214,12 +214,14 @@ bool none(Broken what) {
     return shared->broken[static_cast<int>(what)] == 0;
 }
 
-/* Else the run says nothing. */
+/* Else the run says nothing. A machine as slow as a debugging kernel may find no moment when
+   nobody has it frozen and no file is open. */
 bool enough_was_done() {
     bool enough = true;
     for (int i = 0; i < static_cast<int>(Done::count); i++) {
         const auto what = static_cast<Done>(i);
-        bool may_lack = (what == Done::sysrqs && !options.sysrq) ||
+        bool may_lack = (what == Done::remounts && slowness() > 1) ||
+                        (what == Done::sysrqs && !options.sysrq) ||
                         (what == Done::suspends && !volume.dm_freezes);
         printf("# %s: %llu\n", done_names[i],
                static_cast<unsigned long long>(shared->done[i].load()));

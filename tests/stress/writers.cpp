@@ -18,7 +18,7 @@
 
 namespace {
 
-constexpr size_t block = 4096, file_size = 4 << 20;
+constexpr size_t block = 4096, file_size = 1 << 20;
 constexpr int rounds_per_open = 60;
 
 /* One that may begin: it is published when it has succeeded, and forgotten when it has not. */
@@ -54,16 +54,18 @@ private:
 /* Open for writing, and full of bytes of its own. */
 class File {
 public:
-    File(const Root& root, const std::string& name, int flags, char* buffer)
+    File(Self& self, const Root& root, const std::string& name, int flags, char* buffer)
         : fd_(openat(root.fd(), name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | flags, 0600)) {
         struct stat status {};
         if (fd_ < 0)
             sleep_ms(2); /* it is read-only now */
         if (fd_ < 0 || fstat(fd_, &status) || static_cast<size_t>(status.st_size) == file_size)
             return;
-        for (size_t at = 0; at < file_size; at += 16 * block)
-            if (pwrite(fd_, buffer, 16 * block, static_cast<off_t>(at)) < 0)
+        for (size_t at = 0; at < file_size; at += 16 * block) {
+            Write write(self);
+            if (!write.ended("pwrite", pwrite(fd_, buffer, 16 * block, static_cast<off_t>(at)) > 0))
                 return;
+        }
     }
     ~File() {
         if (fd_ >= 0)
@@ -194,7 +196,7 @@ void write_buffered(Self& self) {
         auto root = somewhere_to_write();
         if (!root)
             continue;
-        File file(*root, self.name("buffered"), 0, buffer);
+        File file(self, *root, self.name("buffered"), 0, buffer);
         for (int i = 0; file && keep_open(self, i); i++) {
             write_somewhere(self, file.fd(), buffer);
             if (self.once_in(8))
@@ -211,7 +213,7 @@ void write_direct(Self& self) {
         auto root = somewhere_to_write();
         if (!root)
             continue;
-        File file(*root, self.name("direct"), O_DIRECT, buffer);
+        File file(self, *root, self.name("direct"), O_DIRECT, buffer);
         for (int i = 0; file && keep_open(self, i); i++)
             write_somewhere(self, file.fd(), buffer);
     }
@@ -223,7 +225,7 @@ void write_mapped(Self& self) {
         auto root = somewhere_to_write();
         if (!root)
             continue;
-        File file(*root, self.name("mapped"), 0, buffer);
+        File file(self, *root, self.name("mapped"), 0, buffer);
         void* mapped =
             file ? mmap(nullptr, file_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd(), 0)
                  : MAP_FAILED;
@@ -249,7 +251,7 @@ void write_uring(Self& self) {
         auto root = somewhere_to_write();
         if (!root)
             continue;
-        File file(*root, self.name("uring"), self.once_in(2) ? O_DIRECT : 0, buffer);
+        File file(self, *root, self.name("uring"), self.once_in(2) ? O_DIRECT : 0, buffer);
         if (file)
             keep_ring_busy(self, ring, file.fd(), buffer);
     }
