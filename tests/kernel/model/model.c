@@ -465,9 +465,15 @@ static bool allows_process(const struct model* model, enum verb verb,
         return process->life == ALIVE || process->life == TRAPPED;
     case REAP:
         return process->life == ZOMBIE;
-    default: /* WRITE, CLOSE, requests */
-        return process->life == ALIVE && process->mount;
+    case WRITE:
+        /* Nothing holds it back, but it may have to read the directory. */
+        if (model->suspended && model->read_only)
+            return false;
+        break;
+    default: /* CLOSE, requests */
+        break;
     }
+    return process->life == ALIVE && process->mount;
 }
 
 static bool allows_common(const struct model* model, enum verb verb) {
