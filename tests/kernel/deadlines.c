@@ -98,6 +98,20 @@ static void two_deadlines_of_one(void) {
     WANT(-EINVAL, thaw(owner));
 }
 
+/* Its owner is told of it before it can drop the one below. */
+static void ends_on_top_of_another(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze(owner));
+    struct actor* writer = FROZEN();
+    WANT(0, freeze_for(owner, SHORT));
+    outlast(SHORT);
+    WANT(-EINVAL, thaw(owner));
+    STILL_FROZEN(writer);
+    WANT(0, thaw(owner));
+    LET_GO(writer);
+}
+
 /* The later freeze has the earlier deadline. */
 static void two_deadlines_of_two(void) {
     struct actor *a = actor(), *b = actor();
@@ -286,6 +300,8 @@ static const struct test deadlines_tests[] = {
      FAILS_ON_STOCK, 0},
     {"deadlines.two_deadlines_of_one", "two deadlines of one process", two_deadlines_of_one,
      FAILS_ON_STOCK, 0},
+    {"deadlines.ends_on_top_of_another", "a hold that ended on top of another is told of first",
+     ends_on_top_of_another, FAILS_ON_STOCK, 0},
     {"deadlines.two_deadlines_of_two", "two deadlines of two, the later freeze due first",
      two_deadlines_of_two, FAILS_ON_STOCK, 0},
     {"deadlines.reset_extends", "reset extends", reset_extends, FAILS_ON_STOCK, 0},
