@@ -398,7 +398,8 @@ static void failing_device(operation* op, long argument) {
     SETUP(call(writer, op_write, 0, 0, 0));
     SETUP(load_table("error", ""));
     spoilt();
-    int result = call(who, op, argument, 0, 0);
+    begin(who, op, argument, 0, 0);
+    int result = finish(who, 3 * patience_ms()); /* gfs2 takes 5 s to withdraw */
     CHECK(result == -EIO || result == -EROFS, "a freeze on a dead device: %s", result_name(result));
     WANT(-EINVAL, thaw(who));
     WANT(-EINVAL, thaw(admin));
