@@ -21,7 +21,7 @@ class Broken(Exception):
 
 def patience():
     """After so many seconds a program counts as blocked."""
-    return 45 if os.environ.get("LIBFREEZE_FLAVOUR") == "debug" else 15
+    return 45 if os.environ.get("LIBFREEZE_FLAVOUR", "").startswith("debug") else 15
 
 
 def wait_until(condition, seconds=None):

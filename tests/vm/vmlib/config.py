@@ -17,10 +17,11 @@ class Flavour(typing.NamedTuple):
 FLAVOURS = {
     "stock": Flavour(0, ["base"]),
     "patched": Flavour(None, ["base"]),
-    "debug": Flavour(None, ["base", "debug"]),
+    "debug": Flavour(None, ["base", "debug", "fewer"]),
+    "debug-all": Flavour(None, ["base", "debug"]),
     # One patch after the other, for tests/patches.
-    "step1": Flavour(1, ["base", "narrow"]),
-    "step2": Flavour(2, ["base", "narrow"]),
+    "step1": Flavour(1, ["base", "fewer", "narrow"]),
+    "step2": Flavour(2, ["base", "fewer", "narrow"]),
     "touched": Flavour(None, ["base", "touched"]),
 }
 

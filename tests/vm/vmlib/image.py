@@ -11,12 +11,16 @@ import sys
 import time
 
 from . import config, source
-from .common import VM, Failure, cache_dir, locked, say
+from .common import CHECKOUT, VM, Failure, cache_dir, locked, say
 
 # Raise it when something else about the build changes.
 RECIPE = "2"
 STEP = re.compile(r"\s*(CC|AS|AR|LD|HOSTCC|GEN|UPD)\s")
 IMAGE = pathlib.Path("arch/x86/boot/bzImage")
+# tests/cost compares these two: the sizes, and the objects in which a write begins.
+COMPARED = ["stock", "patched"]
+SIZES = CHECKOUT / "tests" / "cost" / "freeze_sizes.c"
+WRITERS_LOCK = b"__percpu_down_read"
 
 
 class Progress:
@@ -116,6 +120,8 @@ def key(about, files, kernel, flavour):
     parts = [RECIPE.encode(), about["id"].encode(), version.split(b"\n")[0],
              config.text(config.wanted(kernel, flavour)).encode()]
     parts += [path.read_bytes() for path in files]
+    if flavour in COMPARED:
+        parts.append(SIZES.read_bytes())
     for part in parts:
         digest.update(b"%d:" % len(part) + part)
     return digest.hexdigest()[:24]
@@ -135,13 +141,26 @@ def build_pinned(about, files, kernel, flavour):
         try:
             source.patched_copy(about["tree"], work, files, link=True)
             build_tree(work, None, kernel, flavour, log)
-            keep(work, log, image.parent)
+            keep(work, log, image.parent, flavour)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return image
 
 
-def keep(work, log, place):
+def keep_objects(work, place):
+    shutil.copy(SIZES, work / "fs")
+    subprocess.run([*make_command(work), "-s", f"fs/{SIZES.stem}.o"], env=make_environment(),
+                   stdout=subprocess.DEVNULL, check=True)
+    place.mkdir()
+    shutil.copy(work / "fs" / f"{SIZES.stem}.o", place)
+    for path in work.glob("*/**/*.o"):
+        if WRITERS_LOCK in path.read_bytes():
+            kept = place / path.relative_to(work)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, kept)
+
+
+def keep(work, log, place, flavour):
     """Move what a build gave into the cache, whole or not at all."""
     part = place.with_name(place.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -150,6 +169,8 @@ def keep(work, log, place):
     shutil.copy(work / "System.map", part)
     shutil.copy(work / ".config", part / "config")
     shutil.copy(log, part / "build.log")
+    if flavour in COMPARED:
+        keep_objects(work, part / "objects")
     part.rename(place)
 
 
