@@ -243,7 +243,9 @@ static void all_orders(void) {
 
 static const struct test bdev_dm_tests[] = {
     {"bdev_dm.case_a", "A: S F T R", case_a, FAILS_ON_STOCK, NEEDS_DM_FREEZE},
-    {"bdev_dm.case_b", "B: F S R T", case_b, FAILS_UNTIL_6_1, NEEDS_DM},
+    {"bdev_dm.case_b", "B: F S R T", case_b, FAILS_UNTIL_6_1, NEEDS_DM_FREEZE},
+    {"bdev_dm.case_b_on_btrfs", "... also where S does not freeze", case_b, SAME_ON_STOCK,
+     NEEDS_DM | NEEDS_BTRFS},
     {"bdev_dm.case_b_suspends_again", "... and S still holds writes", case_b_suspends_again,
      FAILS_UNTIL_6_1, NEEDS_DM_FREEZE},
     {"bdev_dm.case_c", "C: S F T T: the second T is EINVAL at once", case_c, FAILS_ON_STOCK,

@@ -9,12 +9,12 @@
 
 #define FAILSLAB "/sys/kernel/debug/failslab/"
 
-void arm_failslab(void) {
-    static const char* const settings[][2] = {{FAILSLAB "task-filter", "Y"},
-                                              {FAILSLAB "ignore-gfp-wait", "N"},
-                                              {FAILSLAB "verbose", "0"},
-                                              {FAILSLAB "times", "-1"},
-                                              {FAILSLAB "probability", "100"}};
+void arm_failslab(const char* times) {
+    const char* const settings[][2] = {{FAILSLAB "task-filter", "Y"},
+                                       {FAILSLAB "ignore-gfp-wait", "N"},
+                                       {FAILSLAB "verbose", "0"},
+                                       {FAILSLAB "times", times},
+                                       {FAILSLAB "probability", "100"}};
 
     if (access(FAILSLAB, F_OK))
         mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);

@@ -120,7 +120,7 @@ static void let_workers_have_no_memory(const char* yes) {
 static void no_memory_at_the_deadline(void) {
     struct actor* owner = actor();
 
-    arm_failslab();
+    arm_failslab("-1");
     WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     struct actor* writer = FROZEN();

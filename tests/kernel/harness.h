@@ -23,6 +23,8 @@ enum stock {
     FAILS_ON_STOCK,  /* an unpatched kernel breaks what the test checks */
     SAME_ON_STOCK,   /* an unpatched kernel already does it */
     FAILS_UNTIL_6_1, /* ... but none as old as that */
+    /* ... and its emergency thaw leaves the freezes of btrfs's devices */
+    FAILS_UNTIL_6_1_AND_ON_BTRFS,
 };
 
 enum needs {
@@ -223,7 +225,7 @@ struct volume {
 };
 
 extern struct volume volume;
-void volume_open_disk(const char* type, const char* disk);
+void volume_open_disk(const char* disk);
 bool volume_prepare(void);      /* formatted and mounted */
 void volume_start_afresh(void); /* same data, another superblock and device */
 void volume_abandon(void);      /* nothing of it can be used again */
@@ -264,7 +266,8 @@ int load_table(const char* target, const char* parameters);
 
 /* ---- allocations that fail, for those who write 1 to their /proc/PID/make-it-fail ------------ */
 
-void arm_failslab(void);
+/* The next so many of them, or all with "-1". */
+void arm_failslab(const char* times);
 
 /* ---- a writer that never lets go: stuck in a fanotify permission event ---------------------- */
 

@@ -25,7 +25,7 @@ enum { MOST_GLOBS = 64 };
 
 static struct {
     bool stock, list;
-    const char *only[MOST_GLOBS], *type, *disk;
+    const char *only[MOST_GLOBS], *disk;
     size_t only_count;
 } options;
 
@@ -157,7 +157,7 @@ static int run_all(void) {
         mmap(NULL, sizeof(*next_test), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (next_test == MAP_FAILED)
         return 2;
-    volume_open_disk(options.type, options.disk);
+    volume_open_disk(options.disk);
     printf("1..%u\n", chosen_count);
     /* mkfs.btrfs takes two loop devices over one file for the same. */
     bool together = run_workers(dm_present() ? WORKERS : 1, false);
@@ -197,12 +197,12 @@ static bool read_options(int argc, char** argv) {
         else if (option == 'o' && options.only_count < MOST_GLOBS)
             options.only[options.only_count++] = optarg;
         else if (option == 'f')
-            options.type = optarg;
+            volume.type = optarg;
         else
             return false;
     }
     options.disk = argv[optind];
-    return options.list ? optind == argc : options.type && optind == argc - 1;
+    return options.list ? optind == argc : *volume.type && optind == argc - 1;
 }
 
 int main(int argc, char** argv) {

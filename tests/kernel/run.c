@@ -206,6 +206,8 @@ bool fails_on_stock(const struct test* test) {
         return false;
     case FAILS_UNTIL_6_1:
         return kernel_version() <= 601;
+    case FAILS_UNTIL_6_1_AND_ON_BTRFS:
+        return kernel_version() <= 601 || is_type("btrfs");
     case FAILS_ON_STOCK:
         break;
     }

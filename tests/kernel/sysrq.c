@@ -145,10 +145,10 @@ static const struct test sysrq_tests[] = {
      later_freeze_is_safe, FAILS_ON_STOCK, NEEDS_VM},
     {"sysrq.deadline_is_forgotten", "... nor by their deadlines", deadline_is_forgotten,
      FAILS_ON_STOCK, NEEDS_VM},
-    {"sysrq.suspend_alone", "S j R; then S holds writes again", suspend_alone, SAME_ON_STOCK,
-     NEEDS_VM | NEEDS_DM_FREEZE},
+    {"sysrq.suspend_alone", "S j R; then S holds writes again", suspend_alone,
+     FAILS_UNTIL_6_1_AND_ON_BTRFS, NEEDS_VM | NEEDS_DM_FREEZE},
     {"sysrq.one_hold_and_a_suspend", "F S j R; then S holds writes again", one_hold_and_a_suspend,
-     SAME_ON_STOCK, NEEDS_VM | NEEDS_DM_FREEZE},
+     FAILS_UNTIL_6_1, NEEDS_VM | NEEDS_DM_FREEZE},
     {"sysrq.holds_and_a_suspend", "F F F S j R; then S holds writes again", holds_and_a_suspend,
      FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM_FREEZE},
 };

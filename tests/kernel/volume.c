@@ -32,7 +32,7 @@ static const struct maker {
     {"gfs2", "mkfs.gfs2 -q -O -p lock_nolock -j 1 -J 8", NULL},
 };
 
-struct volume volume;
+struct volume volume = {.type = ""};
 static char disk[128];
 static char workdir[] = "/tmp/freeze-abi.XXXXXX";
 static unsigned slices, attached;
@@ -96,10 +96,9 @@ static uint64_t size_of(const char* path) {
     return bytes;
 }
 
-void volume_open_disk(const char* type, const char* path) {
-    volume.type = type;
+void volume_open_disk(const char* path) {
     if (!maker())
-        broken_at(__FILE__, __LINE__, "no filesystem of ours: %s", type);
+        broken_at(__FILE__, __LINE__, "no filesystem of ours: %s", volume.type);
     snprintf(disk, sizeof(disk), "%s", path);
     const uint64_t spare = SPARE_SECTORS * 512, size = size_of(path);
     if (size < spare + SLICE_BYTES)

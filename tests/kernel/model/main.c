@@ -258,7 +258,8 @@ static int run(void) {
     diagnostics = memfd_create("diagnostics", MFD_CLOEXEC);
     note = shared(sizeof(*note));
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    volume_open_disk(options.type, options.disk);
+    volume.type = options.type;
+    volume_open_disk(options.disk);
     world = this_world();
     play = (struct play){
         .world = &world, .mistake = options.mistake, .finding = shared(sizeof(*play.finding))};
