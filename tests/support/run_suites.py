@@ -37,6 +37,7 @@ class Traits:
     deadline: int
     packages: tuple[str, ...] = ("build", "tests")
     takes_full: bool = False  # only a suite that has a longer form knows the option
+    takes_kernels: bool = False
     only_full: bool = False  # takes so long that it runs with --full, or when named
 
 
@@ -49,9 +50,15 @@ KNOWN = {
     "consumer": Traits(60, 600),
     "demo": Traits(300, 2400, ("build", "kernel", "vm")),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),
-    "patches": Traits(900, 3600, ("kernel", "tests", "vm")),
-    "mutants": Traits(1200, 4200, ("build", "tests", "kernel", "vm"), only_full=True),
-    "vm": Traits(1200, 4200, ("build", "tests", "kernel", "vm"), takes_full=True),
+    "patches": Traits(
+        600, 3600, ("kernel", "tests", "vm"), takes_full=True, takes_kernels=True
+    ),
+    "mutants": Traits(
+        1200, 4200, ("build", "tests", "kernel", "vm"), takes_kernels=True, only_full=True
+    ),
+    "vm": Traits(
+        2400, 4800, ("build", "tests", "kernel", "vm"), takes_full=True, takes_kernels=True
+    ),
 }
 OTHER = Traits(60, 1800, takes_full=True)
 
@@ -240,6 +247,9 @@ def run_suite(outcome: Outcome, title: str, expected: float, arguments, screen, 
     suite, reader = outcome.suite, outcome.reader
     traits = KNOWN.get(suite, OTHER)
     full = arguments.full and traits.takes_full
+    options = ["--full"] if full else []
+    if traits.takes_kernels:
+        options += [word for kernel in arguments.kernel for word in ("--kernel", kernel)]
     deadline = arguments.deadline or traits.deadline * (2 if full else 1)
     progress = ""
     reported = 0
@@ -263,7 +273,7 @@ def run_suite(outcome: Outcome, title: str, expected: float, arguments, screen, 
             f"{reader.passed} passed, {reported} failed  {progress}"
         )
 
-    command = [str(ROOT / "tests" / suite / "suite")] + (["--full"] if full else [])
+    command = [str(ROOT / "tests" / suite / "suite"), *options]
     started = time.monotonic()
     try:
         child = Child(command, LOGS / f"{suite}.log", environment)
@@ -301,13 +311,17 @@ def save_times(times: dict[str, float]) -> None:
 
 
 def time_key(suite: str, arguments) -> str:
-    return suite + (" --full" if arguments.full else "")
+    return " ".join([suite, *(["--full"] if arguments.full else []), *arguments.kernel])
 
 
 def all_suites() -> list[str]:
     """The known ones, there or not: one that is lost must fail, not vanish."""
     found = {path.parent.name for path in (ROOT / "tests").glob("*/suite")}
     return [*KNOWN, *sorted(found - set(KNOWN))]
+
+
+def kernels() -> list[str]:
+    return sorted(path.parent.name for path in (ROOT / "patches").glob("*/BASE"))
 
 
 def wanted(suite: str, arguments) -> bool:
@@ -372,17 +386,16 @@ def prepare(suites: list[str], arguments, screen: Screen, environment) -> Outcom
 
 
 @contextlib.contextmanager
-def building_ahead(suites: list[str], environment):
+def building_ahead(suites: list[str], kernels: list[str], environment):
     """The kernels that will be needed, built while the suites before that mostly wait."""
-    command = ROOT / "tests/vm/build-ahead"
     if not any("kernel" in KNOWN.get(suite, OTHER).packages for suite in suites):
         yield
         return
     LOGS.mkdir(parents=True, exist_ok=True)
     log = (LOGS / "build-ahead.log").open("wb")
     builder = subprocess.Popen(
-        [command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-        start_new_session=True,
+        [ROOT / "tests/vm/build-ahead", *kernels],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
     )
     try:
         yield
@@ -396,6 +409,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/run", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="default: all; see --list")
     parser.add_argument("--full", action="store_true", help="the long form, where there is one")
+    parser.add_argument("--kernel", action="append", default=[], choices=kernels(),
+                        help="try the patches on this Linux only (may be given again)")
     parser.add_argument("--list", action="store_true", help="list the suites and their times")
     parser.add_argument("-v", "--verbose", action="store_true", help="show all of the output")
     parser.add_argument("--no-build", action="store_true", help="take the build directory as it is")
@@ -435,7 +450,7 @@ def main(argv: list[str]) -> int:
         if broken := prepare(suites, arguments, screen, environment):
             outcomes.append(broken)
             return close(outcomes)
-        with building_ahead(suites, environment):
+        with building_ahead(suites, arguments.kernel, environment):
             for index, suite in enumerate(suites, 1):
                 title = f"[{index}/{len(suites)}] {suite}"
                 outcome = Outcome(suite)
