@@ -62,6 +62,9 @@ static const char* impossible(const struct test* test) {
         return NULL;
     if (test->needs & NEEDS_VM)
         return "touches the whole machine: only in the virtual machine";
+    /* A stock kernel keeps the block device of what was shut down frozen, for good. */
+    if (test->needs & NEEDS_SHUTDOWN)
+        return "can spoil a loop device of the machine: only in the virtual machine";
     if ((test->needs & (NEEDS_DM | NEEDS_DM_FREEZE | NEEDS_DEVICES | NEEDS_DEVICES_FREEZE)) &&
         !dm_present())
         return "no device-mapper";
