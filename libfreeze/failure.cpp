@@ -45,8 +45,14 @@ std::string explanation(Operation operation, const Filesystem& filesystem, std::
     if (operation == Operation::adopt && code == errc::expired) {
         return "there is no freeze to take over: freeze it";
     }
+    if (operation == Operation::freeze && code == errc::expired) {
+        return "its freeze ended while the others were being frozen: choose a longer timeout";
+    }
     if (code == errc::unsupported_by_kernel) {
         return "this kernel has no freeze timeout: use none, or a kernel with libfreeze's patches";
+    }
+    if (code == errc::not_supported && filesystem.type == "overlay") {
+        return "an overlay cannot be frozen: name the filesystem that its upper directory is on";
     }
     if (code == errc::not_supported) {
         return "such a filesystem cannot be frozen: name a path on one that can, as ext4, XFS, "

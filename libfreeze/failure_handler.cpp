@@ -4,6 +4,7 @@
 #include "report.hpp"
 #include "resolve.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <string_view>
@@ -18,10 +19,11 @@ namespace {
 std::atomic<FailureHandler> handler{nullptr};
 
 /// Unknown counts as yes: a line that is lost is better than a program that hangs.
-bool stderr_is_on(dev_t superblock) noexcept {
+bool stderr_is_on(const std::vector<dev_t>& superblocks) noexcept {
     try {
         dev_t own = 0;
-        return !superblock_of(STDERR_FILENO, &own) || own == superblock;
+        return !superblock_of(STDERR_FILENO, &own) ||
+               std::find(superblocks.begin(), superblocks.end(), own) != superblocks.end();
     } catch (...) {
         return true;
     }
@@ -44,10 +46,10 @@ FailureHandler set_failure_handler(FailureHandler replacement) noexcept {
 }
 
 void report_failure(const std::system_error& error, const Filesystem& filesystem,
-                    dev_t superblock) noexcept {
+                    const std::vector<dev_t>& frozen) noexcept {
     if (const FailureHandler chosen = handler.load()) {
         chosen(error, filesystem);
-    } else if (!stderr_is_on(superblock)) {
+    } else if (!stderr_is_on(frozen)) {
         print(error.what());
     }
 }

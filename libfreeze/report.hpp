@@ -4,13 +4,15 @@
 #include <libfreeze/filesystem.hpp>
 
 #include <system_error>
+#include <vector>
 
 #include <sys/types.h>
 
 namespace libfreeze {
 
-/// Hands what a destructor cannot throw to the failure handler.
+/// Hands what a destructor cannot throw to the failure handler. `frozen`: the superblocks that may
+/// still be frozen, to which nothing must be written.
 void report_failure(const std::system_error& error, const Filesystem& filesystem,
-                    dev_t superblock) noexcept;
+                    const std::vector<dev_t>& frozen) noexcept;
 
 } // namespace libfreeze

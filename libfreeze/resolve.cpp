@@ -60,14 +60,6 @@ bool same_superblock(const Place& a, const Place& b) {
     return a.status.st_dev == b.status.st_dev;
 }
 
-MountTable read_mount_table() {
-    MountTable table;
-    if (the_system().mounts(&table) != 0) {
-        table.clear();
-    }
-    return table;
-}
-
 /// Whether `mount` is of the filesystem on block device `device`, of one with several devices too
 /// (btrfs): there the superblock's number is no device's, and only the first device is named.
 bool is_mounted_from(const Mount& mount, dev_t device) {
@@ -186,6 +178,14 @@ bool superblock_of(int fd, dev_t* superblock) {
     }
     *superblock = superblock_at(place);
     return true;
+}
+
+std::vector<Mount> read_mount_table() {
+    std::vector<Mount> table;
+    if (the_system().mounts(&table) != 0) {
+        table.clear();
+    }
+    return table;
 }
 
 } // namespace libfreeze

@@ -5,6 +5,8 @@
 #include "failure.hpp"
 #include "file_descriptor.hpp"
 
+#include <vector>
+
 #include <sys/types.h>
 
 namespace libfreeze {
@@ -24,5 +26,8 @@ Target resolve(const std::filesystem::path& path, Operation operation);
 /// The superblock an open file is on, by the number that `Target::superblock` has; false if it
 /// cannot be found out.
 bool superblock_of(int fd, dev_t* superblock);
+
+/// Empty if it cannot be read.
+std::vector<Mount> read_mount_table();
 
 } // namespace libfreeze

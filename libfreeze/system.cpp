@@ -3,6 +3,8 @@
 
 #include "immortal.hpp"
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <memory>
@@ -31,10 +33,25 @@ std::string text(const char* maybe) {
     return maybe == nullptr ? std::string() : std::string(maybe);
 }
 
+std::vector<std::string> stores_of(libmnt_fs* line) {
+    std::vector<std::string> stores;
+    for (const char* const option : {"upperdir", "logdev", "rtdev"}) {
+        char* value = nullptr;
+        std::size_t length = 0;
+        if (mnt_fs_get_option(line, option, &value, &length) == 0 && length > 0) {
+            stores.emplace_back(value, length);
+        }
+    }
+    return stores;
+}
+
 Mount mount_of(libmnt_fs* line) {
-    return {static_cast<std::uint64_t>(mnt_fs_get_id(line)), mnt_fs_get_devno(line),
-            text(mnt_fs_get_target(line)), text(mnt_fs_get_fstype(line)),
-            text(mnt_fs_get_source(line))};
+    return {static_cast<std::uint64_t>(mnt_fs_get_id(line)),
+            mnt_fs_get_devno(line),
+            text(mnt_fs_get_target(line)),
+            text(mnt_fs_get_fstype(line)),
+            text(mnt_fs_get_source(line)),
+            stores_of(line)};
 }
 
 std::atomic<System*> replaced_system{nullptr};
@@ -91,6 +108,31 @@ int System::mounts(std::vector<Mount>* table) {
         table->push_back(mount_of(line));
     }
     return 0;
+}
+
+int System::read_file(const std::string& path, std::string* text) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    std::array<char, 4096> page{}; // no file in sysfs has more
+    const ssize_t length = ::read(fd, page.data(), page.size());
+    const int error = errno;
+    ::close(fd);
+    errno = error;
+    text->assign(page.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
+    return length < 0 ? -1 : 0;
+}
+
+int System::list_directory(const std::string& path, std::vector<std::string>* names) {
+    std::error_code error;
+    names->clear();
+    for (std::filesystem::directory_iterator entry(path, error), end; !error && entry != end;
+         entry.increment(error)) {
+        names->push_back(entry->path().filename());
+    }
+    errno = error.value();
+    return error ? -1 : 0;
 }
 
 System& the_system() noexcept {

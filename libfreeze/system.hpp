@@ -24,6 +24,9 @@ struct Mount {
     std::filesystem::path target;
     std::string type;
     std::string source;
+    /// Devices and directories beside the source that it writes to (overlay's upper directory,
+    /// XFS's log).
+    std::vector<std::string> stores = {};
 };
 
 /// The operating system. The calls return what the system calls of their name return, with errno.
@@ -47,6 +50,10 @@ public:
     virtual int mount_id(int fd, std::uint64_t* id);
     /// The mount table of this thread; -1 if it cannot be read (no /proc).
     virtual int mounts(std::vector<Mount>* table);
+    /// All of one of sysfs's files.
+    virtual int read_file(const std::string& path, std::string* text);
+    /// The names in a directory.
+    virtual int list_directory(const std::string& path, std::vector<std::string>* names);
 };
 
 /// The one in use.

@@ -7,19 +7,21 @@
 
 #include <chrono>
 #include <filesystem>
+#include <initializer_list>
 #include <memory>
 #include <system_error>
+#include <vector>
 
 namespace libfreeze {
 
-/// Keeps a filesystem frozen: writers wait, and what is on its device is consistent, until the
-/// guard is thawed or destroyed.
+/// Keeps a filesystem, or several, frozen: writers wait, and what is on the devices is consistent,
+/// until the guard is thawed or destroyed.
 ///
-/// What the guard promises: if thaw() returns, the filesystem was frozen without a break since the
-/// constructor returned. Otherwise thaw() reports errc::expired, and what was copied meanwhile must
-/// be thrown away. On a kernel without libfreeze's patches two things escape it, since such a
-/// kernel remembers no owners: that somebody thawed the filesystem and froze it again, and whose
-/// freeze a thaw ends.
+/// What the guard promises: if thaw() returns, every filesystem was frozen without a break from the
+/// constructor's return to the call of thaw(). Otherwise thaw() reports errc::expired, and what was
+/// copied meanwhile must be thrown away. On a kernel without libfreeze's patches two things escape
+/// it, since such a kernel remembers no owners: that somebody thawed the filesystem and froze it
+/// again, and whose freeze a thaw ends.
 ///
 /// All guards of a process on one filesystem share one hold in the kernel, whatever mounts or paths
 /// they were made with; its deadline is the latest of theirs (or up to two seconds more, since the
@@ -73,6 +75,45 @@ public:
                               std::error_code& error);
     [[nodiscard]] FreezeGuard(const std::filesystem::path& path, std::error_code& error);
 
+    /// Freezes the filesystems that `paths` are on, as the constructor above does with one: when
+    /// this returns all are frozen, and if it throws none is.
+    ///
+    /// Paths on the same filesystem count once. A filesystem that is stacked on another (in an
+    /// image file on it, through device-mapper, LVM, md and partitions, at any depth) is frozen
+    /// before that one and thawed after it, since it could not finish its writes otherwise. Those
+    /// of which that cannot be found out (without sysfs, or where the image file has been deleted
+    /// or is in another mount namespace) come before all others, the last mounted first. Those that
+    /// do not depend on each other are frozen at the same time, by threads that have ended when
+    /// this returns. Not seen is an external journal of ext4, nor the further devices of f2fs. Do
+    /// not freeze a filesystem while one that it is stacked on is frozen already: it would wait for
+    /// that one's thaw.
+    ///
+    /// A timeout runs from when the last of them is frozen.
+    ///
+    /// Throws as the constructor above, and the message names which of them failed. Also
+    /// errc::expired: the timeout of one passed while the others were being frozen. Where one could
+    /// not be thawed again after that, the failure handler is told. No path at all is a
+    /// std::logic_error.
+    [[nodiscard]] explicit FreezeGuard(const std::vector<std::filesystem::path>& paths,
+                                       const Options& options = {});
+    // NOLINTNEXTLINE(google-explicit-constructor): no call freezes that does not say so
+    [[nodiscard]] explicit FreezeGuard(std::initializer_list<std::filesystem::path> paths,
+                                       const Options& options = {})
+        : FreezeGuard(std::vector(paths), options) {}
+
+    /// The same, with the error in `error` and an empty guard.
+    [[nodiscard]] FreezeGuard(const std::vector<std::filesystem::path>& paths,
+                              const Options& options, std::error_code& error);
+    [[nodiscard]] FreezeGuard(std::initializer_list<std::filesystem::path> paths,
+                              const Options& options, std::error_code& error)
+        : FreezeGuard(std::vector(paths), options, error) {}
+    [[nodiscard]] FreezeGuard(const std::vector<std::filesystem::path>& paths,
+                              std::error_code& error)
+        : FreezeGuard(paths, {}, error) {}
+    [[nodiscard]] FreezeGuard(std::initializer_list<std::filesystem::path> paths,
+                              std::error_code& error)
+        : FreezeGuard(std::vector(paths), error) {}
+
     /// Takes over a freeze that exists: one that this process left with release() (also before an
     /// exec), that of a process that is gone (fsfreeze -f), or else the newest of anybody. From
     /// here on it is as if this guard had made it; the kernel does not tell, though, if it was
@@ -107,7 +148,8 @@ public:
     /// Throws std::system_error: errc::expired, if the freeze has ended: give up the snapshot, the
     /// filesystem is writable; errc::unsupported_by_kernel; ERANGE, if the timeout is not above
     /// zero or exceeds max_timeout; EPERM. After ERANGE, EPERM and unsupported_by_kernel the guard
-    /// is as before.
+    /// is as before, but that with several filesystems some may have got the new deadline.
+    /// errc::expired if any of several has ended, or was thawed by a thaw() that failed.
     void extend(std::chrono::milliseconds timeout);
     void extend(std::chrono::milliseconds timeout, std::error_code& error);
 
@@ -118,18 +160,28 @@ public:
     /// Throws std::system_error: errc::expired, if the freeze had ended before: the guard is then
     /// empty and anything copied is not consistent; EPERM, EIO or what else kept the filesystem
     /// from thawing: it is still frozen, the guard still holds it, and thaw() may be tried again.
+    /// Of several filesystems all are thawed that can be: not those that are stacked on one that is
+    /// still frozen. What has expired is then told by the thaw() that succeeds with the rest.
     void thaw();
     void thaw(std::error_code& error);
 
     /// Leaves the filesystem frozen, with its deadline, and empties the guard. A later adopt()
-    /// takes it over.
+    /// takes it over; several filesystems are adopted one by one.
     void release() noexcept;
 
     /// Whether the guard holds a freeze, as far as it knows: it does not ask the kernel.
     [[nodiscard]] explicit operator bool() const noexcept;
 
-    /// The filesystem it holds; std::logic_error if it is empty. Valid until the guard changes.
+    /// The filesystem it holds, of several the first of filesystems(); std::logic_error if it is
+    /// empty. Valid until the guard changes.
     [[nodiscard]] const Filesystem& filesystem() const;
+
+    /// The filesystems it holds, in the order in which they were frozen; none if it is empty. Of
+    /// several paths on one filesystem it has the first.
+    [[nodiscard]] std::vector<Filesystem> filesystems() const;
+
+    /// The filesystems that it does not hold since they cannot be frozen (Unfreezable::skip).
+    [[nodiscard]] std::vector<Filesystem> skipped() const;
 
 private:
     class Impl;

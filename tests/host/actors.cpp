@@ -27,10 +27,10 @@ std::string environment(const char* name) {
     return value;
 }
 
-int write_once() {
+int write_once(const std::filesystem::path& directory) {
     static std::atomic<int> number = 0;
-    const auto file = subject().mountpoint /
-                      ("written-" + std::to_string(::getpid()) + "-" + std::to_string(++number));
+    const auto file =
+        directory / ("written-" + std::to_string(::getpid()) + "-" + std::to_string(++number));
     const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     const bool written = fd >= 0 && ::write(fd, "x", 1) == 1;
     return written ? 0 : 1;
@@ -87,7 +87,8 @@ void Actor::kill() const {
     ::kill(pid_, SIGKILL);
 }
 
-Writer::Writer() : actor_(write_once) {}
+Writer::Writer(const std::filesystem::path& directory)
+    : actor_([&directory] { return write_once(directory); }) {}
 
 bool Writer::is_blocked() {
     return !actor_.ends_within(300ms);

@@ -46,10 +46,10 @@ private:
     bool ended_ = false;
 };
 
-/// Writes to the filesystem under test, once.
+/// Writes to the filesystem under test, or to another, once.
 class Writer final {
 public:
-    Writer();
+    explicit Writer(const std::filesystem::path& directory = subject().mountpoint);
     /// Waits a little for the write to get through.
     bool is_blocked();
     bool gets_through_within(std::chrono::milliseconds time);

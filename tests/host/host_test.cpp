@@ -136,6 +136,38 @@ public:
     bool mounted = false;
 };
 
+/// A small filesystem in a new image file in `directory`, mounted for the length of a test beside
+/// the filesystem under test.
+class Image final {
+public:
+    Image(const std::string& name, const Path& directory)
+        : target(subject().mountpoint.parent_path() / name), file_(directory / (name + ".image")) {
+        std::filesystem::create_directory(target);
+        std::ofstream(file_).put('\0');
+        std::filesystem::resize_file(file_, 8U << 20U);
+        mounted = run({"mkfs.ext4", "-q", "-F", file_}) == 0 &&
+                  run({"mount", "-o", "loop", file_, target}) == 0;
+    }
+    ~Image() {
+        while (run({"fsfreeze", "-u", target}) == 0) {
+        }
+        run({"umount", target});
+        std::error_code ignored;
+        std::filesystem::remove(target, ignored);
+        std::filesystem::remove(file_, ignored);
+    }
+    Image(const Image&) = delete;
+    Image& operator=(const Image&) = delete;
+    Image(Image&&) = delete;
+    Image& operator=(Image&&) = delete;
+
+    Path target;
+    bool mounted = false;
+
+private:
+    Path file_;
+};
+
 bool has_filesystem(const std::string& type) {
     run({"modprobe", type});
     std::ifstream list("/proc/filesystems");
@@ -369,6 +401,69 @@ TEST_CASE("guards of several threads nest") {
         thread.join();
     }
     CHECK(broken == 0);
+    CHECK(Writer().gets_through_within(5s));
+}
+
+TEST_CASE("a group of independent filesystems is frozen, and each path counts once") {
+    const Image other("group", subject().mountpoint.parent_path());
+    REQUIRE(other.mounted);
+    const Mount bind("group-bind", nullptr, other.target);
+    REQUIRE(bind.mounted);
+    FreezeGuard guard({subject().mountpoint, other.target, bind.target});
+    CHECK(guard.filesystems().size() == 2);
+    Writer writer;
+    Writer other_writer(other.target);
+    CHECK(writer.is_blocked());
+    CHECK(other_writer.is_blocked());
+    guard.thaw();
+    CHECK(writer.gets_through_within(5s));
+    CHECK(other_writer.gets_through_within(5s));
+}
+
+TEST_CASE("a filesystem in a file is frozen before the one that has the file") {
+    const Image below("below", subject().mountpoint);
+    REQUIRE(below.mounted);
+    const Image top("top", below.target);
+    REQUIRE(top.mounted);
+    for (int round = 0; round < 3; ++round) {
+        CHECK(Writer(top.target).gets_through_within(5s));
+        FreezeGuard guard({subject().mountpoint, top.target, below.target});
+        REQUIRE(guard.filesystems().size() == 3);
+        CHECK(guard.filesystems()[0].mountpoint == top.target);
+        CHECK(guard.filesystems()[1].mountpoint == below.target);
+        Writer writer(top.target);
+        CHECK(writer.is_blocked());
+        guard.thaw();
+        CHECK(writer.gets_through_within(5s));
+    }
+}
+
+TEST_CASE("if one of a group cannot be frozen none is, or the others are, as the caller chose") {
+    const Image other("group", subject().mountpoint);
+    REQUIRE(other.mounted);
+    std::error_code error;
+    CHECK_FALSE(FreezeGuard({subject().mountpoint, other.target, "/proc"}, error));
+    CHECK(error == errc::not_supported);
+    CHECK(Writer().gets_through_within(5s));
+    CHECK(Writer(other.target).gets_through_within(5s));
+    libfreeze::Options options;
+    options.unfreezable = libfreeze::Unfreezable::skip;
+    FreezeGuard guard({"/proc", subject().mountpoint, other.target}, options);
+    REQUIRE(guard.skipped().size() == 1);
+    CHECK(guard.skipped()[0].path == "/proc");
+    Writer writer(other.target);
+    CHECK(writer.is_blocked());
+    guard.thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("a group of which one was thawed has expired") {
+    const Image other("group", subject().mountpoint);
+    REQUIRE(other.mounted);
+    FreezeGuard guard({subject().mountpoint, other.target});
+    REQUIRE(run({"fsfreeze", "-u", subject().mountpoint}) == 0);
+    CHECK(error_of([&] { guard.thaw(); }).find("it did not stay frozen") != std::string::npos);
+    CHECK(Writer(other.target).gets_through_within(5s));
     CHECK(Writer().gets_through_within(5s));
 }
 

@@ -87,6 +87,26 @@ void two_guards(FakeKernel& kernel, Told& told) {
     thaw(kernel, second, 0, told);
 }
 
+/// The second is in an image file on the first.
+void stacked_group(FakeKernel& kernel, Told& told) {
+    constexpr dev_t loop = 0x700;
+    kernel.mount("/image", loop, "loop0");
+    kernel.files["/srv/image"] = {S_IFREG, ext4, ext4, 0, 30};
+    kernel.sysfs["/sys/dev/block/7:0/loop/backing_file"] = "/srv/image\n";
+    kernel.stacked = {{loop, {ext4}}};
+    FreezeGuard guard;
+    if (tell(told, [&] { guard = FreezeGuard({"/srv", "/image"}, timeout(kernel)); })) {
+        CHECK(kernel.is_frozen(ext4));
+        CHECK(kernel.is_frozen(loop));
+    }
+    thaw(kernel, guard, 0, told);
+    CHECK(kernel.stuck == 0);
+}
+
+void independent_group(FakeKernel& kernel, Told& told) {
+    tell(told, [&] { FreezeGuard({"/srv", "/pool"}, timeout(kernel)).thaw(); });
+}
+
 void released_and_adopted(FakeKernel& kernel, Told& told) {
     FreezeGuard guard;
     if (tell(told, [&] { guard = FreezeGuard("/srv"); })) {
@@ -123,6 +143,9 @@ std::vector<int> errors_of(const std::string& call) {
     if (call == "mount_id" || call == "mounts") {
         return {ENOSYS, ENOENT, ENOMEM};
     }
+    if (call == "read_file" || call == "list_directory") {
+        return {EACCES, EMFILE, ENOMEM}; // ENOENT is an answer
+    }
     if (call == "FITHAW") {
         return {EPERM, EIO, ENOMEM};
     }
@@ -140,8 +163,10 @@ void check_aftermath(FakeKernel& kernel, const Told& told) {
     if (thaw_cannot_work) { // then somebody must have been told, for each guard that could not
         CHECK(told.errors.size() + Reports::all().size() > 0);
     } else {
-        CHECK_FALSE(kernel.is_frozen(ext4));
-        CHECK(kernel.holds_of(kernel.process, ext4) == 0);
+        for (const auto& [superblock, filesystem] : kernel.filesystems) {
+            CHECK_FALSE(filesystem.frozen);
+            CHECK(kernel.holds_of(kernel.process, superblock) == 0);
+        }
     }
 }
 
@@ -193,6 +218,12 @@ TEST_CASE("a call that fails leaves nothing frozen and nothing open, and no succ
     }
     SECTION("two guards") {
         fail_everywhere(patched, two_guards);
+    }
+    SECTION("stacked group") {
+        fail_everywhere(patched, stacked_group);
+    }
+    SECTION("independent group") {
+        fail_everywhere(patched, independent_group);
     }
     SECTION("released and adopted") {
         fail_everywhere(patched, released_and_adopted);

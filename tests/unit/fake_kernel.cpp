@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include <fcntl.h>
+#include <sys/sysmacros.h>
 
 namespace testing {
 
@@ -52,6 +53,11 @@ FakeKernel::FakeKernel() {
         {40, btrfs, "/pool", "btrfs", "/dev/sdb"}, {50, proc, "/proc", "proc", "proc"},
         {60, devtmpfs, "/dev", "devtmpfs", "dev"},
     };
+    sysfs = {
+        {"/sys/dev/block/8:1/dev", "8:1\n"},    {"/sys/dev/block/8:1/partition", "1\n"},
+        {"/sys/dev/block/8:1/../dev", "8:0\n"}, {"/sys/dev/block/8:0/dev", "8:0\n"},
+        {"/sys/dev/block/8:16/dev", "8:16\n"},  {"/sys/fs/btrfs/2222/devices/sdb/dev", "8:16\n"},
+    };
     filesystems[ext4];
     filesystems[btrfs];
     filesystems[proc].freezable = false;
@@ -61,6 +67,16 @@ FakeKernel::FakeKernel() {
 
 FakeKernel::~FakeKernel() {
     libfreeze::set_system(nullptr);
+}
+
+void FakeKernel::mount(const std::string& path, dev_t device, const std::string& name) {
+    const std::uint64_t id = 100 + table.size();
+    const std::string number = std::to_string(major(device)) + ":" + std::to_string(minor(device));
+    files[path] = {S_IFDIR, device, device, 0, id};
+    files["/dev/" + name] = {S_IFBLK, devtmpfs, devtmpfs, device, 60};
+    table.push_back({id, device, path, "ext4", "/dev/" + name});
+    sysfs["/sys/dev/block/" + number + "/dev"] = number + "\n";
+    filesystems[device];
 }
 
 void FakeKernel::open_as(int fd, const std::string& path) {
@@ -98,13 +114,28 @@ std::size_t FakeKernel::count(const std::string& name) const {
         calls.begin(), calls.end(), [&](const Call& call) { return call.name == name; }));
 }
 
+std::vector<dev_t> FakeKernel::requested(const std::string& name) const {
+    std::vector<dev_t> result;
+    for (const Call& call : calls) {
+        if (call.name == name) {
+            result.push_back(call.superblock);
+        }
+    }
+    return result;
+}
+
+dev_t FakeKernel::superblock_of(int fd) const {
+    const auto found = descriptors_.find(fd);
+    return found == descriptors_.end() ? 0 : files.at(found->second.first).superblock;
+}
+
 bool FakeKernel::fails(const std::string& name, int fd, std::int64_t argument) {
     const std::size_t number = calls.size();
     bool fail = failing_call == number;
     if (failing_call && sticky && number > *failing_call) {
         fail = calls[*failing_call].name == name;
     }
-    calls.push_back({name, fd, argument, fail});
+    calls.push_back({name, fd, argument, fail, superblock_of(fd)});
     if (fail) {
         errno = failing_errno;
     }
@@ -170,7 +201,44 @@ int FakeKernel::mounts(std::vector<libfreeze::Mount>* result) {
     return 0;
 }
 
+int FakeKernel::read_file(const std::string& path, std::string* text) {
+    const std::lock_guard lock(mutex_);
+    const auto file = sysfs.find(path);
+    if (fails("read_file", -1, 0)) {
+        return -1;
+    }
+    if (file == sysfs.end()) {
+        errno = ENOENT;
+        return -1;
+    }
+    *text = file->second;
+    return 0;
+}
+
+int FakeKernel::list_directory(const std::string& path, std::vector<std::string>* names) {
+    const std::lock_guard lock(mutex_);
+    if (fails("list_directory", -1, 0)) {
+        return -1;
+    }
+    std::set<std::string> found;
+    for (const auto& [file, text] : sysfs) {
+        if (file.rfind(path + "/", 0) == 0) {
+            const std::string rest = file.substr(path.size() + 1);
+            found.insert(rest.substr(0, rest.find('/')));
+        }
+    }
+    names->assign(found.begin(), found.end());
+    errno = ENOENT;
+    return found.empty() ? -1 : 0;
+}
+
 int FakeKernel::ioctl(int fd, unsigned long code, std::int64_t* argument) {
+    if (on_ioctl) {
+        std::unique_lock lock(mutex_);
+        const dev_t superblock = superblock_of(fd);
+        lock.unlock();
+        on_ioctl(request_name(code), superblock);
+    }
     const std::lock_guard lock(mutex_);
     if (fails(request_name(code), fd, argument == nullptr ? 0 : *argument)) {
         return -1;
@@ -186,6 +254,7 @@ int FakeKernel::ioctl(int fd, unsigned long code, std::int64_t* argument) {
 int FakeKernel::request(pid_t who, dev_t superblock, unsigned long code,
                         const std::int64_t* argument) {
     FakeFilesystem& filesystem = filesystems.at(superblock);
+    const bool was_frozen = filesystem.frozen;
     const bool freezes = code == FIFREEZE || code == FIFREEZE_TIMEOUT;
     const std::int64_t seconds = code == FIFREEZE || argument == nullptr ? 0 : *argument;
     int error = 0;
@@ -210,6 +279,9 @@ int FakeKernel::request(pid_t who, dev_t superblock, unsigned long code,
         hold->deadline = deadline_in(seconds);
     }
     settle(filesystem);
+    for (const dev_t below : stacked[superblock]) {
+        stuck += filesystem.frozen != was_frozen && filesystems.at(below).frozen ? 1 : 0;
+    }
     errno = error;
     return error == 0 ? 0 : -1;
 }

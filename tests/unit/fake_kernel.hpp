@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -23,6 +24,7 @@ struct Call {
     int fd = -1;
     std::int64_t argument = 0;
     bool failed = false;
+    dev_t superblock = 0;
 };
 
 struct FakeHold {
@@ -66,6 +68,15 @@ public:
     std::map<dev_t, FakeFilesystem> filesystems;
     pid_t process = 100;
 
+    /// What sysfs has in its files.
+    std::map<std::string, std::string> sysfs;
+    /// On which other superblocks each is stacked, and the requests that a real kernel would not
+    /// have returned from: a freeze or thaw of what is stacked on something frozen.
+    std::map<dev_t, std::set<dev_t>> stacked;
+    std::size_t stuck = 0;
+    /// Called before each ioctl, outside of all locks.
+    std::function<void(const std::string& name, dev_t superblock)> on_ioctl;
+
     /// The number of the call (from 0) that fails, and its errno. With `sticky`, so do all later
     /// ones of its name.
     std::optional<std::size_t> failing_call;
@@ -74,6 +85,8 @@ public:
     std::vector<Call> calls;
     std::set<int> open_files;
 
+    /// A filesystem on a block device, at a path; the device is in /dev and sysfs.
+    void mount(const std::string& path, dev_t device, const std::string& name);
     /// An inherited descriptor, such as standard error.
     void open_as(int fd, const std::string& path);
     void advance(std::chrono::nanoseconds time);
@@ -84,6 +97,8 @@ public:
     /// Live holds of a process.
     std::size_t holds_of(pid_t who, dev_t superblock);
     [[nodiscard]] std::size_t count(const std::string& name) const;
+    /// The superblocks that got a request, in turn.
+    [[nodiscard]] std::vector<dev_t> requested(const std::string& name) const;
 
     int openat(int directory, const char* path, int flags) override;
     int close(int fd) noexcept override;
@@ -93,6 +108,8 @@ public:
     libfreeze::Clock::time_point now() noexcept override { return now_; }
     int mount_id(int fd, std::uint64_t* id) override;
     int mounts(std::vector<libfreeze::Mount>* result) override;
+    int read_file(const std::string& path, std::string* text) override;
+    int list_directory(const std::string& path, std::vector<std::string>* names) override;
 
     static constexpr dev_t ext4 = 0x801;
     static constexpr dev_t btrfs = 0x2a;
@@ -101,6 +118,7 @@ public:
 
 private:
     bool fails(const std::string& name, int fd, std::int64_t argument);
+    [[nodiscard]] dev_t superblock_of(int fd) const;
     int request(pid_t who, dev_t superblock, unsigned long code, const std::int64_t* argument);
     int stock_request(FakeFilesystem& filesystem, unsigned long code);
     int freeze(pid_t who, FakeFilesystem& filesystem, std::int64_t seconds);

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "group.hpp"
+
+#include "parallel.hpp"
+#include "report.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace libfreeze {
+
+namespace {
+
+std::system_error describe(Operation operation, const Member& member) {
+    const auto& [code, leftover] = member.outcome;
+    const Filesystem& filesystem = member.target.filesystem;
+    if (!leftover) {
+        return failure(operation, filesystem, code);
+    }
+    return failure(
+        operation, filesystem, code,
+        fmt::format(
+            "it did not stay frozen: discard what was copied meanwhile. Finding that out froze "
+            "it again and undoing that failed ({}): run fsfreeze -u {}",
+            leftover.message(), quoted(filesystem.path)));
+}
+
+/// Those of one rank at the same time, one rank after the other.
+template <typename Iterator, typename Work>
+void rank_by_rank(Iterator first, Iterator last, const Work& work) noexcept {
+    while (first != last) {
+        const auto next = std::find_if(
+            first, last, [first](const Member& member) { return member.rank != first->rank; });
+        in_parallel(static_cast<std::size_t>(next - first),
+                    [&](std::size_t number) { work(first[static_cast<std::ptrdiff_t>(number)]); });
+        first = next;
+    }
+}
+
+Outcome join(Member& member, std::chrono::nanoseconds timeout) noexcept {
+    try {
+        return member.superblock->join(member.target.fd.get(), timeout, &member.seat);
+    } catch (const std::exception&) { // it may be in a thread, and out of memory is all there is
+        return {system_error_code(ENOMEM), {}};
+    }
+}
+
+} // namespace
+
+Group::~Group() {
+    leave();
+    leave(); // nobody will try again after this
+    report();
+    for (Member& member : members_) {
+        if (member.is_held()) {
+            member.superblock->abandon(&member.seat);
+        }
+    }
+}
+
+void Group::freeze(const std::vector<std::filesystem::path>& paths, const Options& options) {
+    gather(paths, Operation::freeze);
+    arrange();
+    caller_knows_ = true; // of whatever ends early: this throws
+    take_seats(options);
+    set_skipped_aside();
+    if (members_.size() > 1 && options.timeout != options.timeout.zero()) {
+        extend(options.timeout, Operation::freeze); // one deadline, and none has passed already
+    }
+    caller_knows_ = false;
+}
+
+void Group::adopt(const std::filesystem::path& path, const Options& options) {
+    gather({path}, Operation::adopt);
+    Member& member = members_.front();
+    member.outcome =
+        member.superblock->adopt(member.target.fd.get(), options.timeout, &member.seat);
+    if (member.outcome.code) {
+        const std::vector<Member> refused = std::exchange(members_, {});
+        throw describe(Operation::adopt, refused.front());
+    }
+}
+
+void Group::extend(std::chrono::milliseconds timeout) {
+    extend(timeout, Operation::extend);
+}
+
+void Group::extend(std::chrono::milliseconds timeout, Operation operation) {
+    for (Member& member : members_) {
+        if (!member.is_held()) { // a thaw() that failed elsewhere has thawed this one
+            throw failure(operation, member.target.filesystem, make_error_code(errc::expired));
+        }
+        member.outcome = member.superblock->extend(member.target.fd.get(), timeout, &member.seat);
+        if (member.outcome.code) {
+            caller_knows_ = caller_knows_ || member.outcome.code == errc::expired;
+            throw describe(operation, member);
+        }
+    }
+}
+
+void Group::thaw() {
+    leave();
+    const auto held = std::find_if(members_.rbegin(), members_.rend(),
+                                   [](const Member& member) { return member.is_held(); });
+    if (held != members_.rend()) {
+        throw describe(Operation::thaw, *held);
+    }
+    const std::vector<Member> gone = std::exchange(members_, {});
+    const auto expired = std::find_if(gone.begin(), gone.end(), [](const Member& member) {
+        return static_cast<bool>(member.outcome.code);
+    });
+    if (expired != gone.end()) {
+        throw describe(Operation::thaw, *expired);
+    }
+}
+
+void Group::release() noexcept {
+    for (Member& member : members_) {
+        if (member.is_held()) {
+            member.superblock->release(&member.seat);
+        }
+    }
+    members_.clear();
+}
+
+/// Several paths on one filesystem are one member.
+void Group::gather(const std::vector<std::filesystem::path>& paths, Operation operation) {
+    for (const auto& path : paths) {
+        Member member;
+        member.target = resolve(path, operation);
+        const bool is_known =
+            std::any_of(members_.begin(), members_.end(), [&](const Member& other) {
+                return other.target.superblock == member.target.superblock;
+            });
+        if (!is_known) {
+            member.superblock = Superblock::find(member.target.superblock);
+            members_.push_back(std::move(member));
+        }
+    }
+}
+
+/// Ranks each member above what it is stacked on. One that may be stacked on anything is above all
+/// that are not, and above those that were mounted before it.
+void Group::arrange() {
+    if (members_.size() < 2) {
+        return;
+    }
+    for (Member& member : members_) {
+        member.stack = stack_under(member.target.superblock);
+        member.rank = member.stack.complete ? 0 : members_.size() * (1 + member.stack.place);
+    }
+    for (std::size_t pass = 1; pass < members_.size(); ++pass) { // as deep as it can be
+        for (Member& member : members_) {
+            for (const Member& other : members_) {
+                if (member.stack.superblocks.count(other.target.superblock) != 0) {
+                    member.rank = std::max(member.rank, other.rank + 1);
+                }
+            }
+        }
+    }
+    std::stable_sort(members_.begin(), members_.end(),
+                     [](const Member& a, const Member& b) { return a.rank > b.rank; });
+}
+
+void Group::take_seats(const Options& options) {
+    const auto has_failed = [&options](const Member& member) {
+        const bool is_skipped =
+            options.unfreezable == Unfreezable::skip && member.outcome.code == errc::not_supported;
+        return member.outcome.code && !is_skipped;
+    };
+    std::atomic<bool> failed = false;
+    rank_by_rank(members_.begin(), members_.end(), [&](Member& member) noexcept {
+        if (!failed) {
+            member.outcome = join(member, options.timeout);
+            failed = failed || has_failed(member);
+        }
+    });
+    const auto first = std::find_if(members_.begin(), members_.end(), has_failed);
+    if (first != members_.end()) {
+        throw describe(Operation::freeze, *first);
+    }
+}
+
+void Group::set_skipped_aside() {
+    const auto end = std::stable_partition(members_.begin(), members_.end(),
+                                           [](const Member& member) { return member.is_held(); });
+    if (end == members_.begin()) {
+        throw describe(Operation::freeze, members_.front());
+    }
+    std::transform(end, members_.end(), std::back_inserter(skipped_),
+                   [](const Member& member) { return member.target.filesystem; });
+    members_.erase(end, members_.end());
+}
+
+/// Thaws all that can be thawed.
+void Group::leave() noexcept {
+    rank_by_rank(members_.rbegin(), members_.rend(), [this](Member& member) noexcept {
+        if (!member.is_held()) {
+            return;
+        }
+        if (rests_on_held(member)) { // it would wait for that one's thaw, unkillable
+            member.outcome = {system_error_code(EDEADLK), {}};
+        } else {
+            member.outcome = member.superblock->leave(member.target.fd.get(), &member.seat);
+        }
+    });
+}
+
+bool Group::rests_on_held(const Member& member) const noexcept {
+    return std::any_of(members_.begin(), members_.end(), [&member](const Member& other) {
+        return other.rank < member.rank && other.is_held() &&
+               (!member.stack.complete ||
+                member.stack.superblocks.count(other.target.superblock) != 0);
+    });
+}
+
+/// Of what the last thaw left frozen, and what had expired unless the caller knows.
+void Group::report() const noexcept {
+    std::vector<dev_t> superblocks;
+    for (const Member& member : members_) {
+        superblocks.push_back(member.target.superblock);
+    }
+    for (const Member& member : members_) {
+        const bool expired = member.outcome.code == errc::expired && !caller_knows_;
+        if (member.is_held() || member.outcome.leftover || expired) {
+            report_failure(describe(Operation::thaw, member), member.target.filesystem,
+                           superblocks);
+        }
+    }
+}
+
+} // namespace libfreeze
