@@ -147,8 +147,9 @@ void FreezeGuard::thaw(std::error_code& error) {
 void FreezeGuard::release() noexcept {
     if (impl_ && impl_->is_ours()) {
         impl_->group.release();
+    } else {
+        impl_.reset();
     }
-    impl_.reset();
 }
 
 FreezeGuard::operator bool() const noexcept {
@@ -170,6 +171,10 @@ std::vector<Filesystem> FreezeGuard::filesystems() const {
         }
     }
     return result;
+}
+
+Stats FreezeGuard::stats() const noexcept {
+    return impl_ ? impl_->group.stats() : Stats();
 }
 
 std::vector<Filesystem> FreezeGuard::skipped() const {

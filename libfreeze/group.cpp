@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "group.hpp"
 
+#include "flush.hpp"
 #include "parallel.hpp"
 #include "report.hpp"
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <iterator>
 #include <utility>
 
@@ -49,6 +51,14 @@ Outcome join(Member& member, std::chrono::nanoseconds timeout) noexcept {
     }
 }
 
+std::error_code sync(const Member& member) noexcept {
+    int result = -1;
+    do {
+        result = the_system().syncfs(member.target.fd.get());
+    } while (result < 0 && errno == EINTR);
+    return result < 0 ? last_error() : std::error_code();
+}
+
 } // namespace
 
 Group::~Group() {
@@ -65,13 +75,17 @@ Group::~Group() {
 void Group::freeze(const std::vector<std::filesystem::path>& paths, const Options& options) {
     gather(paths, Operation::freeze);
     arrange();
+    flush(options.flush_budget);
     caller_knows_ = true; // of whatever ends early: this throws
+    const auto began = the_system().now();
     take_seats(options);
     set_skipped_aside();
     if (members_.size() > 1 && options.timeout != options.timeout.zero()) {
         extend(options.timeout, Operation::freeze); // one deadline, and none has passed already
     }
     caller_knows_ = false;
+    frozen_since_ = the_system().now();
+    stats_.freezing = frozen_since_ - began;
 }
 
 void Group::adopt(const std::filesystem::path& path, const Options& options) {
@@ -83,6 +97,7 @@ void Group::adopt(const std::filesystem::path& path, const Options& options) {
         const std::vector<Member> refused = std::exchange(members_, {});
         throw describe(Operation::adopt, refused.front());
     }
+    frozen_since_ = the_system().now();
 }
 
 void Group::extend(std::chrono::milliseconds timeout) {
@@ -109,6 +124,7 @@ void Group::thaw() {
     if (held != members_.rend()) {
         throw describe(Operation::thaw, *held);
     }
+    stats_ = stats();
     const std::vector<Member> gone = std::exchange(members_, {});
     const auto expired = std::find_if(gone.begin(), gone.end(), [](const Member& member) {
         return static_cast<bool>(member.outcome.code);
@@ -124,7 +140,16 @@ void Group::release() noexcept {
             member.superblock->release(&member.seat);
         }
     }
+    stats_ = stats();
     members_.clear();
+}
+
+Stats Group::stats() const noexcept {
+    Stats result = stats_;
+    if (!members_.empty()) {
+        result.frozen = the_system().now() - frozen_since_;
+    }
+    return result;
 }
 
 /// Several paths on one filesystem are one member.
@@ -146,9 +171,6 @@ void Group::gather(const std::vector<std::filesystem::path>& paths, Operation op
 /// Ranks each member above what it is stacked on. One that may be stacked on anything is above all
 /// that are not, and above those that were mounted before it.
 void Group::arrange() {
-    if (members_.size() < 2) {
-        return;
-    }
     for (Member& member : members_) {
         member.stack = stack_under(member.target.superblock);
         member.rank = member.stack.complete ? 0 : members_.size() * (1 + member.stack.place);
@@ -164,6 +186,29 @@ void Group::arrange() {
     }
     std::stable_sort(members_.begin(), members_.end(),
                      [](const Member& a, const Member& b) { return a.rank > b.rank; });
+}
+
+void Group::flush(std::chrono::nanoseconds budget) {
+    const auto began = the_system().now();
+    stats_.flush_rounds = libfreeze::flush(budget, [this] { sync(); });
+    stats_.flushing = the_system().now() - began;
+}
+
+/// Writes out what is dirty, of those where that can be and does not block.
+void Group::sync() {
+    in_parallel(members_.size(), [this](std::size_t number) {
+        Member& member = members_[number];
+        if (!member.stack.suspended && !member.superblock->is_held()) {
+            member.outcome.code = libfreeze::sync(member);
+        }
+    });
+    for (const Member& member : members_) {
+        if (member.outcome.code) {
+            throw failure(Operation::freeze, member.target.filesystem, member.outcome.code,
+                          "not all that was written to it could be stored: see the kernel log, and "
+                          "check its device and its free space");
+        }
+    }
 }
 
 void Group::take_seats(const Options& options) {

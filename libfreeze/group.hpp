@@ -6,6 +6,7 @@
 #include "superblock.hpp"
 
 #include <libfreeze/options.hpp>
+#include <libfreeze/stats.hpp>
 
 #include <cstddef>
 #include <filesystem>
@@ -49,10 +50,13 @@ public:
 
     [[nodiscard]] const std::vector<Member>& members() const noexcept { return members_; }
     [[nodiscard]] const std::vector<Filesystem>& skipped() const noexcept { return skipped_; }
+    [[nodiscard]] Stats stats() const noexcept;
 
 private:
     void gather(const std::vector<std::filesystem::path>& paths, Operation operation);
     void arrange();
+    void flush(std::chrono::nanoseconds budget);
+    void sync();
     void take_seats(const Options& options);
     void set_skipped_aside();
     void extend(std::chrono::milliseconds timeout, Operation operation);
@@ -62,6 +66,8 @@ private:
 
     std::vector<Member> members_;
     std::vector<Filesystem> skipped_;
+    Stats stats_;
+    Clock::time_point frozen_since_;
     bool caller_knows_ = false; ///< that the freeze expired
 };
 

@@ -148,6 +148,9 @@ void Walk::visit_device(dev_t number) {
             visit_device(device_in(file).value_or(number));
         }
     }
+    if (read_file(directory + "/dm/suspended").value_or("0").front() == '1') {
+        found_.suspended = true;
+    }
     if (auto file = read_file(directory + "/loop/backing_file")) {
         file->resize(file->empty() ? 0 : file->size() - 1); // the newline at its end
         visit_store(*file, false);

@@ -12,6 +12,7 @@ namespace libfreeze {
 struct Stack {
     std::set<dev_t> superblocks; ///< that hold what is stored in it, at any depth
     bool complete = true;        ///< false: there may be more, which could not be found out
+    bool suspended = false;      ///< device-mapper has suspended one of its devices, and I/O waits
     std::size_t place = 0;       ///< in the mount table, where what was mounted earlier comes first
 };
 

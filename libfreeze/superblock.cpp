@@ -242,6 +242,11 @@ Outcome Superblock::leave(int fd, Seat* seat) {
     return outcome;
 }
 
+bool Superblock::is_held() {
+    const std::lock_guard lock(mutex_);
+    return current_ != nullptr;
+}
+
 void Superblock::release(Seat* seat) noexcept {
     const std::lock_guard lock(mutex_);
     auto& hold = *seat->hold;

@@ -82,6 +82,8 @@ public:
     Outcome adopt(int fd, std::chrono::nanoseconds timeout, Seat* seat);
     Outcome extend(int fd, std::chrono::nanoseconds timeout, Seat* seat);
     Outcome leave(int fd, Seat* seat);
+    /// Whether a guard holds it, as far as is known.
+    [[nodiscard]] bool is_held();
     /// Leaves the hold to the next adopt().
     void release(Seat* seat) noexcept;
     /// Gives the seat up although the kernel did not thaw.

@@ -74,6 +74,10 @@ int System::ioctl(int fd, unsigned long request, std::int64_t* argument) {
     return ::ioctl(fd, request, argument);
 }
 
+int System::syncfs(int fd) {
+    return ::syncfs(fd);
+}
+
 pid_t System::getpid() noexcept {
     return ::getpid();
 }

@@ -43,6 +43,7 @@ public:
     virtual int close(int fd) noexcept;
     virtual int fstat(int fd, struct stat* status);
     virtual int ioctl(int fd, unsigned long request, std::int64_t* argument);
+    virtual int syncfs(int fd);
     virtual pid_t getpid() noexcept;
     virtual Clock::time_point now() noexcept;
     /// The id of the mount that an open file was reached through; -1 where the kernel does not tell

@@ -14,3 +14,4 @@
 #include <libfreeze/freeze_guard.hpp>
 #include <libfreeze/options.hpp>
 #include <libfreeze/probe.hpp>
+#include <libfreeze/stats.hpp>

@@ -4,6 +4,7 @@
 #include <libfreeze/export.hpp>
 #include <libfreeze/filesystem.hpp>
 #include <libfreeze/options.hpp>
+#include <libfreeze/stats.hpp>
 
 #include <chrono>
 #include <filesystem>
@@ -51,9 +52,10 @@ public:
     /// or from a subvolume (a btrfs filesystem is frozen as a whole). Symbolic links are followed.
     /// A block device is refused, with the place where it is mounted.
     ///
-    /// Blocks (ioctl) until all that is dirty is written out, and for ever if a writer never lets
-    /// go. The timeout runs from the completed freeze. The calling program must not write to the
-    /// filesystem until the thaw.
+    /// Blocks until all that is dirty is written out, mostly before writers are held back (syncfs,
+    /// see Options::flush_budget; then ioctl), and for ever if a writer never lets go. The timeout
+    /// runs from the completed freeze. The calling program must not write to the filesystem until
+    /// the thaw.
     ///
     /// Throws std::system_error; nothing is frozen then:
     ///  - errc::not_supported (EOPNOTSUPP): this filesystem cannot be frozen, or `path` is a block
@@ -182,6 +184,10 @@ public:
 
     /// The filesystems that it does not hold since they cannot be frozen (Unfreezable::skip).
     [[nodiscard]] std::vector<Filesystem> skipped() const;
+
+    /// What the freeze has cost so far, or had cost when the guard was emptied; nothing if it never
+    /// held any.
+    [[nodiscard]] Stats stats() const noexcept;
 
 private:
     class Impl;

@@ -29,6 +29,19 @@ struct Options {
 
     /// For guards of several filesystems. If all are skipped, that is an error nevertheless.
     Unfreezable unfreezable = Unfreezable::fail;
+
+    /// How long to write out what is dirty before the freeze, which holds writers back while it
+    /// does the same: rounds of syncfs(2), of all filesystems at the same time, until one is short
+    /// or not much shorter than the one before. Zero or less: none.
+    ///
+    /// No round begins after this time, but one that has begun is finished, however long it takes.
+    /// If it fails (EIO, ENOSPC, EDQUOT, ...), something that was written cannot be stored: nothing
+    /// is frozen, and the guard's constructor reports it. The kernel tells so since Linux 5.8, of
+    /// what fails while the guard flushes; what failed earlier its own program's fsync has told.
+    ///
+    /// A filesystem that a guard of this process holds already is left out, and so is one on a
+    /// device that device-mapper has suspended, where it would block.
+    std::chrono::milliseconds flush_budget{10'000};
 };
 
 } // namespace libfreeze

@@ -457,6 +457,27 @@ TEST_CASE("if one of a group cannot be frozen none is, or the others are, as the
     CHECK(writer.gets_through_within(5s));
 }
 
+TEST_CASE("what is dirty is written out before the freeze, unless that is switched off") {
+    const auto write = [] {
+        std::ofstream(subject().mountpoint / "dirty") << std::string(8U << 20U, 'x');
+    };
+    libfreeze::Options options;
+    write();
+    FreezeGuard guard(subject().mountpoint, options);
+    std::this_thread::sleep_for(50ms);
+    guard.thaw();
+    CHECK(guard.stats().flush_rounds >= 1);
+    CHECK(guard.stats().flushing > 0ns);
+    CHECK(guard.stats().freezing > 0ns);
+    CHECK(guard.stats().frozen >= 50ms);
+    options.flush_budget = 0ms;
+    write();
+    FreezeGuard other(subject().mountpoint, options);
+    CHECK(other.stats().flush_rounds == 0);
+    other.thaw();
+    std::filesystem::remove(subject().mountpoint / "dirty");
+}
+
 TEST_CASE("a group of which one was thawed has expired") {
     const Image other("group", subject().mountpoint);
     REQUIRE(other.mounted);

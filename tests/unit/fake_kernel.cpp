@@ -135,6 +135,7 @@ bool FakeKernel::fails(const std::string& name, int fd, std::int64_t argument) {
     if (failing_call && sticky && number > *failing_call) {
         fail = calls[*failing_call].name == name;
     }
+    fail = fail || (failing_request && failing_request(name, superblock_of(fd)));
     calls.push_back({name, fd, argument, fail, superblock_of(fd)});
     if (fail) {
         errno = failing_errno;
@@ -232,13 +233,23 @@ int FakeKernel::list_directory(const std::string& path, std::vector<std::string>
     return found.empty() ? -1 : 0;
 }
 
-int FakeKernel::ioctl(int fd, unsigned long code, std::int64_t* argument) {
-    if (on_ioctl) {
+void FakeKernel::announce(const std::string& name, int fd) {
+    if (on_request) {
         std::unique_lock lock(mutex_);
         const dev_t superblock = superblock_of(fd);
         lock.unlock();
-        on_ioctl(request_name(code), superblock);
+        on_request(name, superblock);
     }
+}
+
+int FakeKernel::syncfs(int fd) {
+    announce("syncfs", fd);
+    const std::lock_guard lock(mutex_);
+    return fails("syncfs", fd, 0) ? -1 : 0;
+}
+
+int FakeKernel::ioctl(int fd, unsigned long code, std::int64_t* argument) {
+    announce(request_name(code), fd);
     const std::lock_guard lock(mutex_);
     if (fails(request_name(code), fd, argument == nullptr ? 0 : *argument)) {
         return -1;

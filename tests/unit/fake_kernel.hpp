@@ -74,14 +74,16 @@ public:
     /// have returned from: a freeze or thaw of what is stacked on something frozen.
     std::map<dev_t, std::set<dev_t>> stacked;
     std::size_t stuck = 0;
-    /// Called before each ioctl, outside of all locks.
-    std::function<void(const std::string& name, dev_t superblock)> on_ioctl;
+    /// Called before each ioctl and syncfs, outside of all locks.
+    std::function<void(const std::string& name, dev_t superblock)> on_request;
 
     /// The number of the call (from 0) that fails, and its errno. With `sticky`, so do all later
     /// ones of its name.
     std::optional<std::size_t> failing_call;
     int failing_errno = 0;
     bool sticky = false;
+    /// Whether a request for a superblock fails, with failing_errno.
+    std::function<bool(const std::string& name, dev_t superblock)> failing_request;
     std::vector<Call> calls;
     std::set<int> open_files;
 
@@ -104,6 +106,7 @@ public:
     int close(int fd) noexcept override;
     int fstat(int fd, struct stat* status) override;
     int ioctl(int fd, unsigned long request, std::int64_t* argument) override;
+    int syncfs(int fd) override;
     pid_t getpid() noexcept override { return process; }
     libfreeze::Clock::time_point now() noexcept override { return now_; }
     int mount_id(int fd, std::uint64_t* id) override;
@@ -117,6 +120,7 @@ public:
     static constexpr dev_t devtmpfs = 0x06;
 
 private:
+    void announce(const std::string& name, int fd);
     bool fails(const std::string& name, int fd, std::int64_t argument);
     [[nodiscard]] dev_t superblock_of(int fd) const;
     int request(pid_t who, dev_t superblock, unsigned long code, const std::int64_t* argument);

@@ -80,13 +80,9 @@ void stack_three(FakeKernel& kernel) {
 /// Fails that request for that superblock, once or for good.
 void fail(FakeKernel& kernel, const std::string& name, dev_t superblock, int error, bool sticky) {
     kernel.failing_errno = error;
-    kernel.sticky = sticky;
-    kernel.on_ioctl = [&kernel, name, superblock](const std::string& request, dev_t target) {
-        if (request == name && target == superblock) {
-            kernel.failing_call = kernel.calls.size();
-        } else if (request == name && kernel.sticky) {
-            kernel.failing_call.reset();
-        }
+    kernel.failing_request = [name, superblock, sticky, left = 1](const std::string& request,
+                                                                  dev_t target) mutable {
+        return request == name && target == superblock && (sticky || left-- > 0);
     };
 }
 
@@ -281,7 +277,7 @@ TEST_CASE("independent filesystems are frozen and thawed at the same time") {
     std::condition_variable arrived;
     std::size_t waiting = 0;
     std::size_t met = 0;
-    kernel.on_ioctl = [&](const std::string& name, dev_t /*unused*/) {
+    kernel.on_request = [&](const std::string& name, dev_t /*unused*/) {
         if (name == "FIFREEZE" || name == "FITHAW") {
             std::unique_lock lock(mutex);
             ++waiting;
@@ -322,7 +318,7 @@ TEST_CASE("what ended before another could not be frozen is not told: nothing is
     FakeKernel kernel;
     stack_three(kernel);
     const Reports reports;
-    kernel.on_ioctl = [&](const std::string& name, dev_t superblock) {
+    kernel.on_request = [&](const std::string& name, dev_t superblock) {
         if (name == "FIFREEZE" && superblock == ext4) {
             kernel.foreign_thaw(300, loop);
             kernel.failing_call = kernel.calls.size();
@@ -355,10 +351,10 @@ TEST_CASE("what stays frozen after a failed freeze is told, beside the error") {
     FakeKernel kernel;
     stack_three(kernel);
     const Reports reports;
-    kernel.on_ioctl = [&](const std::string& name, dev_t superblock) {
+    kernel.failing_request = [&](const std::string& name, dev_t superblock) {
         kernel.failing_errno = name == "FITHAW" ? EPERM : EIO;
-        const bool fails = superblock == (name == "FITHAW" ? loop : ext4);
-        kernel.failing_call = fails ? std::optional(kernel.calls.size()) : std::nullopt;
+        return (name == "FITHAW" && superblock == loop) ||
+               (name == "FIFREEZE" && superblock == ext4);
     };
     const auto error = refused({"/deep", "/image", "/srv"});
     CHECK(error->code() == std::errc::io_error);
@@ -472,7 +468,7 @@ TEST_CASE("the deadline of all is counted from when the last is frozen") {
     FakeKernel kernel;
     stack_three(kernel);
     std::chrono::seconds slow = 6s;
-    kernel.on_ioctl = [&](const std::string& name, dev_t superblock) {
+    kernel.on_request = [&](const std::string& name, dev_t superblock) {
         if (name == "FIFREEZE_TIMEOUT" && superblock == ext4) {
             kernel.advance(slow);
         }
@@ -515,7 +511,6 @@ TEST_CASE("what is stacked on a filesystem that cannot be thawed is not thawed, 
         CHECK(kernel.is_frozen(mapped));
         guard.extend(10s, error);
         CHECK(error == (kernel.patched ? errc::expired : errc::unsupported_by_kernel));
-        kernel.on_ioctl = nullptr;
         if (!sticky) {
             guard.thaw(error);
             CHECK(error ==
