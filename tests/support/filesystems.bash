@@ -8,7 +8,6 @@ export PATH="$PATH:/usr/sbin:/sbin"
 point=0
 failed=0
 loops=()
-points=()
 
 # Runs the suite again in a mount namespace, so that no mount is left behind; skips it all without root.
 in_own_mount_namespace() {
@@ -55,11 +54,30 @@ thaw() {
     return "$was"
 }
 
+# Prints what is mounted in the work directory, the oldest first, escaped as in the mount table.
+mounted() {
+    local target
+    while read -r _ _ _ _ target _; do
+        [[ $target != "$work"/* ]] || echo "$target"
+    done </proc/self/mountinfo
+}
+
+# Thaws all that is mounted in the work directory and prints what was frozen. The oldest first: what is in an image file
+# on another could not be thawed before that one.
+thaw_all() {
+    local target
+    while read -r target; do
+        target=$(printf '%b' "$target")
+        ! thaw "$target" || echo "$target"
+    done < <(mounted)
+}
+
 clean_up() {
-    for mountpoint in "${points[@]}"; do
-        thaw "$mountpoint" || true
-        umount -l "$mountpoint" || true
-    done
+    local target
+    thaw_all >/dev/null
+    while read -r target; do
+        umount -l "$(printf '%b' "$target")" || true
+    done < <(mounted | tac)
     for loop in "${loops[@]}"; do
         losetup -d "$loop" || true
     done
@@ -81,8 +99,7 @@ make_filesystem() {
     make_device "$1" || return
     mountpoint=$(mktemp -d "$work/$1.XXXXXX") && chmod 755 "$mountpoint" || return
     mountpoint+="/$2"
-    mkdir "$mountpoint" && mount -t "$1" "$device" "$mountpoint" || return
-    points+=("$mountpoint")
+    mkdir "$mountpoint" && mount -t "$1" "$device" "$mountpoint"
 }
 
 # A test point and, if it failed, the file with its diagnostics.
