@@ -148,7 +148,7 @@ void Walk::visit_device(dev_t number) {
             visit_device(device_in(file).value_or(number));
         }
     }
-    if (read_file(directory + "/dm/suspended").value_or("0").front() == '1') {
+    if (read_file(directory + "/dm/suspended").value_or("") == "1\n") {
         found_.suspended = true;
     }
     if (auto file = read_file(directory + "/loop/backing_file")) {
