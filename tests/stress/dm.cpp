@@ -56,6 +56,12 @@ int dm_suspend(const std::string& name) {
     return run(DM_DEV_SUSPEND, name, command);
 }
 
+int dm_suspend_thawed(const std::string& name) {
+    Command command{};
+    command.header.flags = DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG;
+    return run(DM_DEV_SUSPEND, name, command);
+}
+
 int dm_resume(const std::string& name) {
     Command command{};
     return run(DM_DEV_SUSPEND, name, command);

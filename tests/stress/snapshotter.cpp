@@ -36,12 +36,20 @@ void suspend_and_look(Self& self) {
     succeeded("resume", dm_resume(origin_name));
 }
 
-/* Activates or removes the snapshot while the origin is suspended. */
-bool change_snapshot(bool add) {
-    if (!succeeded("load", load_origin(add)) || !suspend())
+/* While the origin is suspended. */
+bool remove_snapshot() {
+    if (!succeeded("load", load_origin(false)) || !suspend())
         return false;
-    bool good = add ? succeeded("activate", dm_resume(snapshot_name))
-                    : succeeded("remove", dm_remove(snapshot_name));
+    bool good = succeeded("remove", dm_remove(snapshot_name));
+    return succeeded("resume", dm_resume(origin_name)) && good;
+}
+
+/* It is the hold that must have frozen the filesystem, so the suspend does not. */
+bool activate_snapshot() {
+    if (!succeeded("load", load_origin(true)) ||
+        !succeeded("suspend", dm_suspend_thawed(origin_name)))
+        return false;
+    bool good = succeeded("activate", dm_resume(snapshot_name));
     return succeeded("resume", dm_resume(origin_name)) && good;
 }
 
@@ -52,7 +60,7 @@ void snapshot_of_a_frozen() {
         return;
     if (!succeeded("freeze", freeze(root.fd(), 0)))
         return;
-    const bool added = change_snapshot(true);
+    const bool added = activate_snapshot();
     const bool frozen = thaw(root.fd()) == 0;
     if (added && frozen) {
         const std::string complaint = check_snapshot();
@@ -60,7 +68,7 @@ void snapshot_of_a_frozen() {
             broken(Broken::snapshot, "a snapshot is not clean: %s", complaint.c_str());
         did(Done::snapshots);
     }
-    change_snapshot(false);
+    remove_snapshot();
 }
 
 } // namespace

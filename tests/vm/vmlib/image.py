@@ -107,7 +107,7 @@ def run_make(command, log, progress):
 def build_tree(tree, objects, kernel, flavour, log):
     """Configure and build; the objects stay beside the source when objects is None."""
     record = cache_dir("counts") / f"{kernel}-{flavour}"
-    command = make_command(tree, objects)
+    command = [*make_command(tree, objects), *config.FLAVOURS[flavour].variables]
     config.configure(command, make_environment(), objects or tree, kernel, flavour)
     run_make([*command, "bzImage"], log, Progress(f"kernel {kernel} {flavour}", record))
     return (objects or tree) / IMAGE
@@ -120,6 +120,7 @@ def key(about, files, kernel, flavour):
     parts = [RECIPE.encode(), about["id"].encode(), version.split(b"\n")[0],
              config.text(config.wanted(kernel, flavour)).encode()]
     parts += [path.read_bytes() for path in files]
+    parts += [word.encode() for word in config.FLAVOURS[flavour].variables]
     if flavour in COMPARED:
         parts.append(SIZES.read_bytes())
     for part in parts:
