@@ -9,14 +9,14 @@ from .common import VM, Failure
 
 
 class Flavour(typing.NamedTuple):
-    """How many of the patches (None: all), which configuration fragments, and variables for make."""
+    """How many of the patches (None: all), which fragments, and variables for make."""
     patches: typing.Optional[int]
     fragments: typing.List[str]
     variables: typing.Sequence[str] = ()
 
 
 # KASAN looks at every access of these files only: those that freeze and thaw, and that ask for it.
-# With all files it compiles half as fast again, and runs at half the speed.
+# With all files it takes longer to compile and to run.
 WATCHED = ["KASAN_SANITIZE=n",
            *(f"KASAN_SANITIZE_{stem}.o=y" for stem in
              ["bdev", "buffer", "dm", "freeze", "gc", "ioctl", "super", "xfs_notify_failure",
