@@ -145,8 +145,15 @@ public:
         std::filesystem::create_directory(target);
         std::ofstream(file_).put('\0');
         std::filesystem::resize_file(file_, 8U << 20U);
+        // Not mount -o loop: it has the device open for writing meanwhile, which a kernel without
+        // CONFIG_BLK_DEV_WRITE_MOUNTED refuses. A device that is in use goes with its last user.
+        const std::string attach_and_mount = "device=$(losetup --find --show \"$0\")\n"
+                                             "mount \"$device\" \"$1\"\n"
+                                             "result=$?\n"
+                                             "losetup -d \"$device\"\n"
+                                             "exit $result\n";
         mounted = run({"mkfs.ext4", "-q", "-F", file_}) == 0 &&
-                  run({"mount", "-o", "loop", file_, target}) == 0;
+                  run({"sh", "-c", attach_and_mount, file_, target}) == 0;
     }
     ~Image() {
         while (run({"fsfreeze", "-u", target}) == 0) {
