@@ -50,15 +50,9 @@ int dm_load(const std::string& name, uint64_t sectors, const char* target,
     return run(DM_TABLE_LOAD, name, command);
 }
 
-int dm_suspend(const std::string& name) {
+int dm_suspend(const std::string& name, bool freeze) {
     Command command{};
-    command.header.flags = DM_SUSPEND_FLAG;
-    return run(DM_DEV_SUSPEND, name, command);
-}
-
-int dm_suspend_thawed(const std::string& name) {
-    Command command{};
-    command.header.flags = DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG;
+    command.header.flags = DM_SUSPEND_FLAG | (freeze ? 0 : DM_SKIP_LOCKFS_FLAG);
     return run(DM_DEV_SUSPEND, name, command);
 }
 

@@ -9,8 +9,7 @@
 int dm_create(const std::string& name, unsigned* minor_number);
 int dm_load(const std::string& name, uint64_t sectors, const char* target,
             const std::string& parameters);
-int dm_suspend(const std::string& name);        /* freezes the filesystem on it */
-int dm_suspend_thawed(const std::string& name); /* does not freeze it */
+int dm_suspend(const std::string& name, bool freeze = true); /* the filesystem on it */
 int dm_resume(const std::string& name);
 int dm_remove(const std::string& name);
 

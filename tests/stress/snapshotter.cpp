@@ -36,20 +36,17 @@ void suspend_and_look(Self& self) {
     succeeded("resume", dm_resume(origin_name));
 }
 
-/* While the origin is suspended. */
-bool remove_snapshot() {
-    if (!succeeded("load", load_origin(false)) || !suspend())
-        return false;
-    bool good = succeeded("remove", dm_remove(snapshot_name));
-    return succeeded("resume", dm_resume(origin_name)) && good;
+/* It is the hold that must have frozen the filesystem for a snapshot, not the suspend. */
+bool suspend_for(bool add) {
+    return add ? succeeded("suspend", dm_suspend(origin_name, false)) : suspend();
 }
 
-/* It is the hold that must have frozen the filesystem, so the suspend does not. */
-bool activate_snapshot() {
-    if (!succeeded("load", load_origin(true)) ||
-        !succeeded("suspend", dm_suspend_thawed(origin_name)))
+/* Activates or removes the snapshot while the origin is suspended. */
+bool change_snapshot(bool add) {
+    if (!succeeded("load", load_origin(add)) || !suspend_for(add))
         return false;
-    bool good = succeeded("activate", dm_resume(snapshot_name));
+    bool good = add ? succeeded("activate", dm_resume(snapshot_name))
+                    : succeeded("remove", dm_remove(snapshot_name));
     return succeeded("resume", dm_resume(origin_name)) && good;
 }
 
@@ -60,7 +57,7 @@ void snapshot_of_a_frozen() {
         return;
     if (!succeeded("freeze", freeze(root.fd(), 0)))
         return;
-    const bool added = activate_snapshot();
+    const bool added = change_snapshot(true);
     const bool frozen = thaw(root.fd()) == 0;
     if (added && frozen) {
         const std::string complaint = check_snapshot();
@@ -68,7 +65,7 @@ void snapshot_of_a_frozen() {
             broken(Broken::snapshot, "a snapshot is not clean: %s", complaint.c_str());
         did(Done::snapshots);
     }
-    remove_snapshot();
+    change_snapshot(false);
 }
 
 } // namespace

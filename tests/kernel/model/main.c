@@ -27,7 +27,7 @@ static struct {
     uint64_t seed;
     int steps, shrink_seconds;
     enum mistake mistake;
-    const char *type, *disk, *script;
+    const char *disk, *script;
 } options = {.steps = 2000, .shrink_seconds = 120};
 
 static struct world world;
@@ -157,7 +157,7 @@ static void shrink_and_print(const struct script* script) {
 static int points;
 
 static bool point(bool ok, const char* what, uint64_t seed) {
-    printf("%s %d - %s: %s, seed %llu\n", ok ? "ok" : "not ok", ++points, options.type, what,
+    printf("%s %d - %s: %s, seed %llu\n", ok ? "ok" : "not ok", ++points, volume.type, what,
            (unsigned long long)seed);
     return ok;
 }
@@ -258,7 +258,6 @@ static int run(void) {
     diagnostics = memfd_create("diagnostics", MFD_CLOEXEC);
     note = shared(sizeof(*note));
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    volume.type = options.type;
     volume_open_disk(options.disk);
     world = this_world();
     play = (struct play){
@@ -314,12 +313,12 @@ static bool read_options(int argc, char** argv) {
         else if (option == 'u')
             options.stock = true;
         else if (option == 't')
-            options.type = optarg;
+            volume.type = optarg;
         else if (option != 'w' || !find_mistake(optarg))
             return false;
     }
     options.disk = argv[optind];
-    return options.type && options.steps > 0 && optind == argc - 1;
+    return *volume.type && options.steps > 0 && optind == argc - 1;
 }
 
 int main(int argc, char** argv) {
