@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Writes TAP as tests run; the plan comes last."""
 
+import os
 import re
+import subprocess
 import sys
 import threading
 
@@ -47,6 +49,15 @@ class Writer:
     def _print(line):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
+
+
+def stream(command, on_line, **environment):
+    """The exit status of a command, whose lines are handed on as they come."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                          errors="replace", env=dict(os.environ, **environment)) as process:
+        for line in process.stdout:
+            on_line(line.rstrip("\n"))
+    return process.returncode
 
 
 class Fold:
