@@ -18,15 +18,22 @@ PROGRAM = FETCHED if FETCHED.exists() else "qemu-ga"
 class GuestAgent:
     def __init__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="qemu-ga."))
-        path = self.dir / "socket"
-        self.program = Program(PROGRAM, "-m", "unix-listen", "-p", path, "-t", self.dir,
+        self.path = self.dir / "socket"
+        self.program = Program(PROGRAM, "-m", "unix-listen", "-p", self.path, "-t", self.dir,
                                "-f", self.dir / "pid")
-        if not wait_until(path.exists):
-            raise Broken(f"qemu-ga does not start: {self.program.finish(1)}")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(patience())
-        self.socket.connect(str(path))
+        if not wait_until(self.connected):
+            raise Broken(f"qemu-ga does not start: {self.program.finish(1)}")
         self.answers = self.socket.makefile("r", encoding="utf-8")
+
+    def connected(self):
+        """The socket is there before anybody listens to it."""
+        try:
+            self.socket.connect(str(self.path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def call(self, command, **arguments):
         request = {"execute": command, "arguments": arguments}

@@ -71,6 +71,7 @@ class Fold:
         self.reader = tap.Reader()
         self.reported = 0
         self.held = None
+        self.strays = []  # the last lines that are no TAP, as of a program that crashes
 
     def line(self, text):
         self.reader.feed(text)
@@ -82,6 +83,8 @@ class Fold:
             self.held[2].append(text)
         elif text.startswith("#"):
             self.writer.note(text.removeprefix("#").removeprefix(" "))
+        else:
+            self.strays = [*self.strays[-19:], text]
         self._breaches(match and match[1] == "not ok")
 
     def finish(self, status):
@@ -103,4 +106,4 @@ class Fold:
         failures = self.reader.failures[self.reported:]
         self.reported += len(failures)
         for failure in failures[:len(failures) - bool(failed_point)]:
-            self.writer.point(False, f"{self.prefix}: {failure.name}")
+            self.writer.point(False, f"{self.prefix}: {failure.name}", "\n".join(self.strays))
