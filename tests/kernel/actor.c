@@ -218,6 +218,40 @@ void begin(struct actor* who, operation* op, long a, long b, long c) {
     who->busy = true;
 }
 
+/* What proc_pid_stat(5) tells of a process after its name; NULL if there is no such process. */
+static const char* stat_after_name(pid_t pid, char text[512]) {
+    char path[32];
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    if (read_file(path, text, 512) <= 0)
+        return NULL;
+    return strrchr(text, ')') + 2;
+}
+
+char task_state(pid_t pid) {
+    char text[512];
+    const char* state = stat_after_name(pid, text);
+
+    return state ? *state : 0;
+}
+
+/*
+ * All of the process, not only its leader, which is a zombie too while other threads live, and
+ * while one of them takes its place by an exec.
+ */
+static bool is_dead(pid_t pid) {
+    char text[512];
+    const char* field = stat_after_name(pid, text);
+
+    if (!field)
+        return true;
+    if (*field != 'Z')
+        return false;
+    for (int i = 3; field && i < 20; i++)
+        field = strchr(field + 1, ' ');
+    return field && atoi(field) == 1; /* num_threads */
+}
+
 static int take_answer(struct actor* who, int within_ms) {
     struct pollfd fd = {.fd = who->channel, .events = POLLIN};
 
@@ -240,7 +274,7 @@ int finish(struct actor* who, int within_ms) {
         int result = take_answer(who, within_ms < 50 ? within_ms : 50);
         if (result != BLOCKED)
             return result;
-        if (task_state(who->pid) == 0 || task_state(who->pid) == 'Z')
+        if (is_dead(who->pid))
             return take_answer(who, 0) == BLOCKED ? DIED : who->last.result;
         if (waited >= within_ms)
             return BLOCKED;
@@ -268,16 +302,6 @@ int elsewhere(struct actor* (*maker)(void), operation* op, long a, int within_ms
     close(who->offspring);
     free(who);
     return result;
-}
-
-char task_state(pid_t pid) {
-    char path[32], text[512];
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    if (read_file(path, text, sizeof(text)) < 0)
-        return 0;
-    char* after_name = strrchr(text, ')');
-    return after_name ? after_name[2] : 0;
 }
 
 /* Whether it waits where writers wait for a thaw; yes when the kernel does not tell. */
