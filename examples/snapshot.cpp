@@ -4,7 +4,7 @@
 ///
 ///     snapshot /srv/data 30 -- lvcreate --snapshot --name backup --size 1G vg/data
 ///
-/// The number is the timeout in seconds; 0 on a kernel that has none. The command must not write to
+/// The number is the timeout in seconds, 0 for none. The command must not write to
 /// the filesystem. Exit status: the command's own; 125 if the snapshot is not to be trusted or
 /// could not be tried; 126 and 127 if the command could not be run.
 #include <libfreeze/freeze.hpp>

@@ -48,6 +48,13 @@ std::string explanation(Operation operation, const Filesystem& filesystem, std::
     if (operation == Operation::freeze && code == errc::expired) {
         return "its freeze ended while the others were being frozen: choose a longer timeout";
     }
+    if (code == errc::acquire_timeout) {
+        return "it takes longer than the time given for it (acquire_timeout): see which program "
+               "writes to it and blocks, or give it more time";
+    }
+    if (code == std::errc::broken_pipe) {
+        return "its guardian was killed: try again";
+    }
     if (code == errc::unsupported_by_kernel) {
         return "this kernel has no freeze timeout: use none, or a kernel with libfreeze's patches";
     }

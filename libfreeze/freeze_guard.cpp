@@ -23,6 +23,16 @@ void check_timeout(std::chrono::milliseconds timeout, std::chrono::milliseconds 
     }
 }
 
+void check_guardian(const Options& options) {
+    if (options.acquire_timeout < options.acquire_timeout.zero()) {
+        throw std::logic_error("libfreeze: Options::acquire_timeout is negative");
+    }
+    if (options.acquire_timeout != options.acquire_timeout.zero() &&
+        options.guardian == UseGuardian::never) {
+        throw std::logic_error("libfreeze: Options::acquire_timeout needs a guardian");
+    }
+}
+
 } // namespace
 
 class [[gnu::visibility("hidden")]] FreezeGuard::Impl {
@@ -91,6 +101,7 @@ FreezeGuard::FreezeGuard(const std::vector<std::filesystem::path>& paths, const 
     }
     check_timeout(options.timeout, std::chrono::milliseconds::zero(), Operation::freeze,
                   {paths.front(), {}, {}, {}});
+    check_guardian(options);
     impl_->group.freeze(paths, options);
 }
 

@@ -11,6 +11,12 @@
 
 namespace libfreeze {
 
+/// How a call ended.
+struct Outcome {
+    std::error_code code;     ///< no error: done
+    std::error_code leftover; ///< a freeze of ours that had to be undone and could not be
+};
+
 /// Whole seconds of a timeout as the kernel takes it: rounded up, and two at least, since 0 and 1
 /// mean none.
 std::int64_t kernel_seconds(std::chrono::nanoseconds timeout) noexcept;

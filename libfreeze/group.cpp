@@ -45,13 +45,27 @@ void rank_by_rank(Iterator first, Iterator last, const Work& work) noexcept {
 
 Outcome join(Member& member, std::chrono::nanoseconds timeout) noexcept {
     try {
-        return member.superblock->join(member.target.fd.get(), timeout, &member.seat);
+        return member.superblock->join(member.target.fd.get(), timeout,
+                                       std::exchange(member.guardian, nullptr), &member.seat);
     } catch (const std::exception&) { // it may be in a thread, and out of memory is all there is
         return {system_error_code(ENOMEM), {}};
     }
 }
 
+bool needs_guardian(const Member& member, const Options& options) noexcept {
+    constexpr auto none = std::chrono::milliseconds::zero();
+    if (options.guardian != UseGuardian::automatic) {
+        return options.guardian == UseGuardian::always;
+    }
+    return options.acquire_timeout != none ||
+           (options.timeout != none &&
+            probe_timeout(member.target.fd.get()) == errc::unsupported_by_kernel);
+}
+
 std::error_code sync(const Member& member) noexcept {
+    if (member.guardian) {
+        return member.guardian->sync();
+    }
     int result = -1;
     do {
         result = the_system().syncfs(member.target.fd.get());
@@ -75,6 +89,7 @@ Group::~Group() {
 void Group::freeze(const std::vector<std::filesystem::path>& paths, const Options& options) {
     gather(paths, Operation::freeze);
     arrange();
+    start_guardians(options);
     flush(options.flush_budget);
     caller_knows_ = true; // of whatever ends early: this throws
     const auto began = the_system().now();
@@ -188,6 +203,18 @@ void Group::arrange() {
                      [](const Member& a, const Member& b) { return a.rank > b.rank; });
 }
 
+void Group::start_guardians(const Options& options) {
+    Deadline until;
+    if (options.acquire_timeout != options.acquire_timeout.zero()) {
+        until = the_system().now() + options.acquire_timeout;
+    }
+    for (Member& member : members_) {
+        if (needs_guardian(member, options)) {
+            member.guardian = Guardian::start(member.target, until);
+        }
+    }
+}
+
 void Group::flush(std::chrono::nanoseconds budget) {
     const auto began = the_system().now();
     stats_.flush_rounds = libfreeze::flush(budget, [this] { sync(); });
@@ -203,6 +230,9 @@ void Group::sync() {
         }
     });
     for (const Member& member : members_) {
+        if (member.outcome.code == errc::acquire_timeout) {
+            throw describe(Operation::freeze, member);
+        }
         if (member.outcome.code) {
             throw failure(Operation::freeze, member.target.filesystem, member.outcome.code,
                           "not all that was written to it could be stored: see the kernel log, and "

@@ -22,6 +22,7 @@ struct Member {
     /// All that a member is stacked on have a lower rank. Those of one rank are independent.
     std::size_t rank = 0;
     std::shared_ptr<Superblock> superblock;
+    std::shared_ptr<Guardian> guardian; ///< until it has a seat; none: not needed
     Seat seat;
     Outcome outcome; ///< of the last call for it
 
@@ -55,6 +56,7 @@ public:
 private:
     void gather(const std::vector<std::filesystem::path>& paths, Operation operation);
     void arrange();
+    void start_guardians(const Options& options);
     void flush(std::chrono::nanoseconds budget);
     void sync();
     void take_seats(const Options& options);

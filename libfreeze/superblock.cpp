@@ -77,9 +77,20 @@ bool has_passed(const Deadline& deadline) noexcept {
     return deadline && *deadline <= the_system().now();
 }
 
-/// Moves the kernel's deadline to this one; EINVAL if the hold is no longer live.
-std::error_code reset(int fd, const Deadline& deadline) noexcept {
-    return reset_timeout_ioctl(fd, deadline ? kernel_seconds(*deadline - the_system().now()) : 0);
+std::error_code freeze(int fd, Hold& hold, std::chrono::nanoseconds timeout) noexcept {
+    const std::int64_t seconds = seconds_of(timeout);
+    return hold.guardian ? hold.guardian->freeze(fd, seconds) : freeze_ioctl(fd, seconds);
+}
+
+Outcome thaw(int fd, Hold& hold) noexcept {
+    return hold.guardian ? hold.guardian->thaw(fd) : Outcome{thaw_ioctl(fd), {}};
+}
+
+/// Moves the hold's deadline to this one; EINVAL if it is no longer live.
+Outcome reset(int fd, Hold& hold, const Deadline& deadline) noexcept {
+    const std::int64_t seconds = deadline ? kernel_seconds(*deadline - the_system().now()) : 0;
+    return hold.guardian ? hold.guardian->reset(fd, seconds)
+                         : Outcome{reset_timeout_ioctl(fd, seconds), {}};
 }
 
 /// Asks a kernel without timeouts if the filesystem is frozen, without leaving it frozen.
@@ -100,22 +111,18 @@ Outcome check_by_freezing(int fd) noexcept {
 
 /// Asks the kernel if the hold is live, and gives it a deadline.
 Outcome check(int fd, Hold& hold, const Deadline& deadline) noexcept {
-    const Outcome outcome =
-        hold.no_timeouts ? check_by_freezing(fd) : Outcome{reset(fd, deadline), {}};
+    const Outcome outcome = hold.no_timeouts ? check_by_freezing(fd) : reset(fd, hold, deadline);
     if (outcome.code == errc::expired) {
         hold.ended = outcome.code;
     }
     return outcome;
 }
 
-/// Finds out why there are no timeouts, unless a live hold knows it. Returns what forbids the call:
-/// a timeout that cannot be had, or a hold to be shared that cannot be asked about.
-std::error_code learn(int fd, std::chrono::nanoseconds timeout, const Hold* live, bool shared,
-                      Hold* fresh) noexcept {
-    fresh->no_timeouts = live == nullptr ? probe_timeout(fd) : live->no_timeouts;
-    const bool unknown = fresh->no_timeouts && fresh->no_timeouts != errc::unsupported_by_kernel;
-    return timeout != timeout.zero() || (shared && unknown) ? fresh->no_timeouts
-                                                            : std::error_code();
+/// What forbids a call: a timeout that cannot be had, or a hold to be shared that cannot be asked
+/// about.
+std::error_code forbids(const Hold& hold, std::chrono::nanoseconds timeout, bool shared) noexcept {
+    const bool unknown = hold.no_timeouts && hold.no_timeouts != errc::unsupported_by_kernel;
+    return timeout != timeout.zero() || (shared && unknown) ? hold.no_timeouts : std::error_code();
 }
 
 void sit(const std::shared_ptr<Hold>& hold, std::list<Deadline>& mine, Seat* seat) noexcept {
@@ -141,12 +148,15 @@ std::shared_ptr<Superblock> Superblock::find(dev_t device) {
     return superblock;
 }
 
-Outcome Superblock::join(int fd, std::chrono::nanoseconds timeout, Seat* seat) {
+Outcome Superblock::join(int fd, std::chrono::nanoseconds timeout,
+                         std::shared_ptr<Guardian> guardian, Seat* seat) {
     const std::lock_guard lock(mutex_);
     auto fresh = std::make_shared<Hold>();
     std::list<Deadline> mine(1);
-    if (const auto error = learn(fd, timeout, current_.get(), current_ != nullptr, fresh.get())) {
-        return {error, {}};
+    if (current_) {
+        if (const auto error = forbids(*current_, timeout, true)) {
+            return {error, {}};
+        }
     }
     if (current_ && !current_->no_timeouts) {
         mine.front() = deadline_after(timeout);
@@ -160,7 +170,14 @@ Outcome Superblock::join(int fd, std::chrono::nanoseconds timeout, Seat* seat) {
         }
         forget_ended();
     }
-    const std::error_code frozen = freeze_ioctl(fd, seconds_of(timeout));
+    fresh->guardian = std::move(guardian);
+    if (!fresh->guardian) {
+        fresh->no_timeouts = current_ ? current_->no_timeouts : probe_timeout(fd);
+    }
+    if (const auto error = forbids(*fresh, timeout, false)) {
+        return {error, {}};
+    }
+    const std::error_code frozen = freeze(fd, *fresh, timeout);
     if (frozen == errc::already_frozen && current_) {
         sit(current_, mine, seat);
         return {};
@@ -186,7 +203,10 @@ Outcome Superblock::adopt(int fd, std::chrono::nanoseconds timeout, Seat* seat) 
     }
     auto hold = current_ ? current_ : std::make_shared<Hold>();
     std::list<Deadline> mine{deadline_after(timeout)};
-    if (const auto error = learn(fd, timeout, current_.get(), true, hold.get())) {
+    if (!current_) {
+        hold->no_timeouts = probe_timeout(fd);
+    }
+    if (const auto error = forbids(*hold, timeout, true)) {
         return {error, {}};
     }
     const Deadline* const taken = hold->released.empty() ? nullptr : &hold->released.front();
@@ -230,7 +250,7 @@ Outcome Superblock::leave(int fd, Seat* seat) {
         if (others && !has_passed(*others)) {
             outcome = check(fd, hold, *others);
         } else {
-            outcome.code = thaw_ioctl(fd);
+            outcome = thaw(fd, hold);
             hold.ended = outcome.code && outcome.code != errc::expired
                              ? std::error_code()
                              : make_error_code(errc::expired);
@@ -251,6 +271,9 @@ void Superblock::release(Seat* seat) noexcept {
     const std::lock_guard lock(mutex_);
     auto& hold = *seat->hold;
     hold.released.splice(hold.released.end(), hold.seats, seat->deadline);
+    if (hold.guardian && hold.seats.empty()) {
+        hold.guardian->release();
+    }
     forget_ended();
     seat->hold.reset();
 }

@@ -2,6 +2,7 @@
 /// What this process holds frozen, per superblock.
 #pragma once
 
+#include "guardian.hpp"
 #include "system.hpp"
 
 #include <chrono>
@@ -15,9 +16,6 @@
 
 namespace libfreeze {
 
-/// No value: never.
-using Deadline = std::optional<Clock::time_point>;
-
 /// One hold in the kernel, shared by all guards of the process that were made while it lived.
 struct Hold {
     std::list<Deadline> seats;    ///< of the guards
@@ -25,18 +23,13 @@ struct Hold {
     std::error_code ended; ///< how it was found out that the kernel has ended the hold; none: live
     std::error_code
         no_timeouts; ///< why not FIFREEZE_RESET_TIMEOUT: ENOTTY, or not allowed; none: it works
+    std::shared_ptr<Guardian> guardian; ///< who makes the requests; none: this process
 };
 
 /// A guard's share of a hold.
 struct Seat {
     std::shared_ptr<Hold> hold;
     std::list<Deadline>::iterator deadline;
-};
-
-/// How a call ended.
-struct Outcome {
-    std::error_code code;     ///< no error: done
-    std::error_code leftover; ///< a freeze of ours that had to be undone and could not be
 };
 
 /// Nests the freezes of one process on one superblock.
@@ -64,6 +57,8 @@ struct Outcome {
 /// that it was not (a new guard keeps that freeze, otherwise it is undone). The guard that is
 /// thawed keeps its seat until the kernel has agreed, so that it can try again.
 ///
+/// A hold of a guardian is as one on a kernel with timeouts: the guardian gets the requests.
+///
 /// This is why the library has state of the process, beside the failure handler. It is kept only
 /// while there are guards; their open descriptors see to it that the superblock's number is not
 /// used again.
@@ -75,10 +70,11 @@ public:
     /// The one with that number; guards of this process share it.
     static std::shared_ptr<Superblock> find(dev_t device);
 
-    /// `timeout` zero: none. join and adopt fill `seat` only on success. After errc::expired, leave
+    /// `timeout` zero: none. `guardian`: whose hold a new one shall be, if anybody's. join and adopt fill `seat` only on success. After errc::expired, leave
     /// has given the seat up and extend has not; after any other error the seat is as before. adopt
     /// throws std::logic_error if guards of this process hold the superblock and none was released.
-    Outcome join(int fd, std::chrono::nanoseconds timeout, Seat* seat);
+    Outcome join(int fd, std::chrono::nanoseconds timeout, std::shared_ptr<Guardian> guardian,
+                 Seat* seat);
     Outcome adopt(int fd, std::chrono::nanoseconds timeout, Seat* seat);
     Outcome extend(int fd, std::chrono::nanoseconds timeout, Seat* seat);
     Outcome leave(int fd, Seat* seat);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "system.hpp"
 
+#include "guardian_spawn.hpp"
 #include "immortal.hpp"
 
 #include <algorithm>
@@ -137,6 +138,15 @@ int System::list_directory(const std::string& path, std::vector<std::string>* na
     }
     errno = error.value();
     return error ? -1 : 0;
+}
+
+int System::start_guardian(int fd, const char* name) {
+    return spawn_guardian(fd, name);
+}
+
+int System::ask_guardian(int channel, const guardian_request& request, guardian_reply* reply,
+                         const Deadline& until) {
+    return libfreeze::ask_guardian(channel, request, reply, until);
 }
 
 System& the_system() noexcept {

@@ -3,9 +3,12 @@
 /// so that the unit tests can make each one fail.
 #pragma once
 
+#include "guardian_protocol.h"
+
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +19,9 @@ namespace libfreeze {
 
 using Clock =
     std::chrono::steady_clock; // CLOCK_MONOTONIC: like the kernel's deadlines it stops in suspend
+
+/// No value: never.
+using Deadline = std::optional<Clock::time_point>;
 
 /// One line of the mount table.
 struct Mount {
@@ -55,6 +61,11 @@ public:
     virtual int read_file(const std::string& path, std::string* text);
     /// The names in a directory.
     virtual int list_directory(const std::string& path, std::vector<std::string>* names);
+    /// A channel to a new guardian of what `fd` is on, mounted at `name`; -1 if it cannot start.
+    virtual int start_guardian(int fd, const char* name);
+    /// -1 and ETIMEDOUT if there is no reply by then; with another errno if it is dead.
+    virtual int ask_guardian(int channel, const guardian_request& request, guardian_reply* reply,
+                             const Deadline& until);
 };
 
 /// The one in use.

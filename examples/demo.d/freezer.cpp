@@ -56,6 +56,7 @@ private:
     void freeze(int seconds) {
         libfreeze::Options options;
         options.timeout = std::chrono::seconds(seconds);
+        options.guardian = libfreeze::UseGuardian::never; // to see what the kernel does
         guard_ = libfreeze::FreezeGuard(mountpoint_, options);
     }
 

@@ -32,6 +32,9 @@ namespace libfreeze {
 /// guard made after that freezes anew. A program that also calls the freeze ioctls itself, or loads
 /// this library twice, mixes up its own holds.
 ///
+/// A guardian (see Options::guardian) makes these requests in place of the process: see there what
+/// changes.
+///
 /// Threads: different guards may be used from different threads at any time; one guard by one
 /// thread at a time. Forks: only the process that made a guard can use it. In a forked child the
 /// destructor does nothing, extend() and thaw() throw std::logic_error. A guard's descriptor is
@@ -63,7 +66,10 @@ public:
     ///  - errc::already_frozen (EBUSY): somebody else froze it and the kernel does not nest freezes
     ///  (kernels
     ///    without the patches, or with fs.freeze_nest=0), or the filesystem is being resized;
-    ///  - errc::unsupported_by_kernel (ENOTTY): a timeout on a kernel without the timeout patch;
+    ///  - errc::unsupported_by_kernel (ENOTTY): a timeout on a kernel without the timeout patch,
+    ///  and Options::guardian is never;
+    ///  - errc::acquire_timeout (ETIMEDOUT): Options::acquire_timeout has passed;
+    ///  - EPIPE: its guardian was killed meanwhile; what its start gave (ENOENT, EPERM, ENOMEM, ...);
     ///  - ERANGE: a timeout that is negative or longer than max_timeout;
     ///  - EPERM: no privilege; EOVERFLOW: 65536 holds already; EINTR: killed while waiting for
     ///  another's freeze;
@@ -168,7 +174,8 @@ public:
     void thaw(std::error_code& error);
 
     /// Leaves the filesystem frozen, with its deadline, and empties the guard. A later adopt()
-    /// takes it over; several filesystems are adopted one by one.
+    /// takes it over; several filesystems are adopted one by one. Where only a guardian knows the
+    /// deadline it goes on to keep it: what adopt() and extend() set then is not its business.
     void release() noexcept;
 
     /// Whether the guard holds a freeze, as far as it knows: it does not ask the kernel.

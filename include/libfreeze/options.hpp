@@ -15,6 +15,16 @@ enum class Unfreezable {
     skip, ///< the others are frozen, and FreezeGuard::skipped() names it
 };
 
+/// Who makes the freeze requests: this process, or a guardian, which is a small process of its own
+/// that is locked in memory and outlives this one. It thaws when this process dies, by SIGKILL
+/// too, or closes its descriptors or runs another program (exec), and at the deadline where the
+/// kernel has none. If the guardian is killed, thaw() and extend() thaw and report errc::expired.
+enum class UseGuardian {
+    automatic, ///< where Options::timeout needs it, or Options::acquire_timeout is not zero
+    always,
+    never,
+};
+
 /// How to freeze. The defaults work on every kernel.
 struct Options {
     /// After this time the kernel thaws the filesystem by itself, and the guard reports
@@ -23,9 +33,22 @@ struct Options {
     /// Zero: no timeout. The kernel counts whole seconds and knows no timeout below two, so the
     /// time is rounded up to whole seconds and to two at least. It runs from the completed freeze;
     /// time in which the machine sleeps does not count. Negative, or more than max_timeout: ERANGE.
-    /// Needs a kernel with the timeout patch; elsewhere a timeout is errc::unsupported_by_kernel
-    /// and nothing is frozen.
+    /// Where the kernel has not the timeout patch a guardian does it, and after release() too;
+    /// with UseGuardian::never, and for adopt(), a timeout is errc::unsupported_by_kernel there and
+    /// nothing is frozen.
     std::chrono::milliseconds timeout{0};
+
+    /// How long the constructor may take to flush and freeze, which else may block for ever (a
+    /// writer that waits for a permission event, a suspended device). Zero: as long as it takes.
+    /// After that time it is errc::acquire_timeout, and what is frozen later is thawed at once.
+    std::chrono::milliseconds acquire_timeout{0};
+
+    /// A guardian costs a millisecond or two. Its executable is where the library was installed
+    /// (libexec), unless the environment names another one in LIBFREEZE_GUARDIAN.
+    ///
+    /// On a kernel without the patches it cannot tell freezes apart: if somebody has thawed the
+    /// filesystem and another has frozen it again, it is that one's freeze that it thaws.
+    UseGuardian guardian = UseGuardian::automatic;
 
     /// For guards of several filesystems. If all are skipped, that is an error nevertheless.
     Unfreezable unfreezable = Unfreezable::fail;

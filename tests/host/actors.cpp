@@ -90,8 +90,8 @@ void Actor::kill() const {
 Writer::Writer(const std::filesystem::path& directory)
     : actor_([&directory] { return write_once(directory); }) {}
 
-bool Writer::is_blocked() {
-    return !actor_.ends_within(300ms);
+bool Writer::is_blocked(std::chrono::milliseconds time) {
+    return !actor_.ends_within(time);
 }
 
 bool Writer::gets_through_within(std::chrono::milliseconds time) {

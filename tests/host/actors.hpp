@@ -50,8 +50,8 @@ private:
 class Writer final {
 public:
     explicit Writer(const std::filesystem::path& directory = subject().mountpoint);
-    /// Waits a little for the write to get through.
-    bool is_blocked();
+    /// Waits this long for the write to get through.
+    bool is_blocked(std::chrono::milliseconds time = std::chrono::milliseconds(300));
     bool gets_through_within(std::chrono::milliseconds time);
 
 private:

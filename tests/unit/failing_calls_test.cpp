@@ -122,6 +122,18 @@ void released_and_adopted(FakeKernel& kernel, Told& told) {
     thaw(kernel, guard, 0, told);
 }
 
+void guarded_group(FakeKernel& kernel, Told& told) {
+    libfreeze::Options options;
+    options.timeout = 30s;
+    options.guardian = libfreeze::UseGuardian::always;
+    FreezeGuard guard;
+    tell(told, [&] { guard = FreezeGuard({"/srv", "/pool"}, options); });
+    if (guard) {
+        tell(told, [&] { guard.extend(20s); });
+    }
+    thaw(kernel, guard, 0, told);
+}
+
 void thawed_by_another(FakeKernel& kernel, Told& told) {
     FreezeGuard first;
     FreezeGuard second;
@@ -145,6 +157,12 @@ std::vector<int> errors_of(const std::string& call) {
     }
     if (call == "read_file" || call == "list_directory") {
         return {EACCES, EMFILE, ENOMEM}; // ENOENT is an answer
+    }
+    if (call == "start_guardian") {
+        return {ENOENT, EACCES, EMFILE, ENOMEM, EAGAIN, EPIPE, ETIMEDOUT};
+    }
+    if (call == "ask_guardian") {
+        return {EPIPE};
     }
     if (call == "FITHAW") {
         return {EPERM, EIO, ENOMEM};
@@ -227,6 +245,9 @@ TEST_CASE("a call that fails leaves nothing frozen and nothing open, and no succ
     }
     SECTION("released and adopted") {
         fail_everywhere(patched, released_and_adopted);
+    }
+    SECTION("guarded group") {
+        fail_everywhere(patched, guarded_group);
     }
     SECTION("thawed by another") {
         fail_everywhere(patched, thawed_by_another);

@@ -168,6 +168,12 @@ int FakeKernel::openat(int directory, const char* path, int flags) {
 
 int FakeKernel::close(int fd) noexcept {
     const std::lock_guard lock(mutex_);
+    if (const auto guardian = guardians.find(fd); guardian != guardians.end()) {
+        if (guardian->second.attended) {
+            let_go(guardian->second);
+            guardians.erase(guardian);
+        }
+    }
     return open_files.erase(fd) == 1 ? 0 : -1;
 }
 
@@ -341,6 +347,105 @@ void FakeKernel::expire() {
         }
         settle(filesystem);
     }
+    for (auto& [channel, guardian] : guardians) {
+        if (guardian.deadline && *guardian.deadline <= now_) {
+            let_go(guardian);
+        }
+    }
+}
+
+int FakeKernel::start_guardian(int fd, const char* /*name*/) {
+    const std::lock_guard lock(mutex_);
+    if (fails("start_guardian", fd, 0)) {
+        return -1;
+    }
+    const int channel = next_fd_++;
+    descriptors_[channel] = descriptors_.at(fd);
+    open_files.insert(channel);
+    FakeGuardian& guardian = guardians[channel];
+    guardian.process = 1000 + channel;
+    guardian.superblock = superblock_of(fd);
+    return channel;
+}
+
+int FakeKernel::ask_guardian(int channel, const guardian_request& request, guardian_reply* reply,
+                             const libfreeze::Deadline& until) {
+    const std::lock_guard lock(mutex_);
+    const auto guardian = guardians.find(channel);
+    if (fails("ask_guardian", channel, request.operation)) {
+        if (guardian != guardians.end()) { // it has died, after it has done what it was asked
+            serve(guardian->second, request);
+            guardians.erase(guardian);
+        }
+        errno = failing_errno;
+        return -1;
+    }
+    if (guardian == guardians.end() || (until && guardians_block)) {
+        errno = guardian == guardians.end() ? EPIPE : ETIMEDOUT;
+        return -1;
+    }
+    *reply = {serve(guardian->second, request), 0};
+    return 0;
+}
+
+void FakeKernel::kill_guardians() {
+    guardians.clear();
+}
+
+int FakeKernel::serve(FakeGuardian& guardian, const guardian_request& request) {
+    switch (request.operation) {
+    case GUARDIAN_FREEZE:
+        return freeze_for(guardian, request.seconds);
+    case GUARDIAN_RESET:
+        return reset(guardian, request.seconds);
+    case GUARDIAN_THAW:
+        return thaw(guardian);
+    case GUARDIAN_RELEASE:
+        guardian.attended = false;
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+int FakeKernel::freeze_for(FakeGuardian& guardian, std::int64_t seconds) {
+    const bool own_deadline = seconds != 0 && !patched;
+    const auto code = seconds == 0 || own_deadline ? FIFREEZE : FIFREEZE_TIMEOUT;
+    guardian.held = request(guardian.process, guardian.superblock, code, &seconds) == 0;
+    guardian.deadline = own_deadline && guardian.held ? deadline_in(seconds) : std::nullopt;
+    return guardian.held ? 0 : errno;
+}
+
+int FakeKernel::reset(FakeGuardian& guardian, std::int64_t seconds) {
+    if (!guardian.held || guardian.ended) {
+        return EINVAL;
+    }
+    if (patched) {
+        const auto code = FIFREEZE_RESET_TIMEOUT;
+        return request(guardian.process, guardian.superblock, code, &seconds) == 0 ? 0 : errno;
+    }
+    if (!filesystems.at(guardian.superblock).frozen) {
+        guardian.ended = true;
+        return EINVAL;
+    }
+    guardian.deadline = deadline_in(seconds);
+    return 0;
+}
+
+int FakeKernel::thaw(FakeGuardian& guardian) {
+    if (!guardian.held || guardian.ended) {
+        return EINVAL;
+    }
+    const int error = request(guardian.process, guardian.superblock, FITHAW, nullptr) ? errno : 0;
+    guardian.held = error != 0 && error != EINVAL;
+    guardian.deadline.reset();
+    return error;
+}
+
+void FakeKernel::let_go(FakeGuardian& guardian) {
+    thaw(guardian);
+    guardian.ended = true;
+    guardian.deadline.reset();
 }
 
 void FakeKernel::settle(FakeFilesystem& filesystem) {

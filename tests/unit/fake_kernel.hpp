@@ -42,6 +42,16 @@ struct FakeFilesystem {
     std::uint64_t thaws = 0;     ///< times it became writable
 };
 
+/// A guardian, see guardian_main.c.
+struct FakeGuardian {
+    pid_t process = 0;
+    dev_t superblock = 0;
+    bool attended = true;
+    bool held = false;
+    bool ended = false;
+    std::optional<libfreeze::Clock::time_point> deadline; ///< stock
+};
+
 /// What a path names.
 struct FakeFile {
     mode_t mode = 0;
@@ -74,6 +84,12 @@ public:
     /// have returned from: a freeze or thaw of what is stacked on something frozen.
     std::map<dev_t, std::set<dev_t>> stacked;
     std::size_t stuck = 0;
+    /// By the channel to each; a dead one is not here. While they are blocked, nothing that has a
+    /// time to be answered in is answered.
+    std::map<int, FakeGuardian> guardians;
+    bool guardians_block = false;
+    void kill_guardians();
+
     /// Called before each ioctl and syncfs, outside of all locks.
     std::function<void(const std::string& name, dev_t superblock)> on_request;
 
@@ -113,6 +129,9 @@ public:
     int mounts(std::vector<libfreeze::Mount>* result) override;
     int read_file(const std::string& path, std::string* text) override;
     int list_directory(const std::string& path, std::vector<std::string>* names) override;
+    int start_guardian(int fd, const char* name) override;
+    int ask_guardian(int channel, const guardian_request& request, guardian_reply* reply,
+                     const libfreeze::Deadline& until) override;
 
     static constexpr dev_t ext4 = 0x801;
     static constexpr dev_t btrfs = 0x2a;
@@ -128,6 +147,11 @@ private:
     int freeze(pid_t who, FakeFilesystem& filesystem, std::int64_t seconds);
     FakeHold* chosen(pid_t who, FakeFilesystem& filesystem);
     void expire();
+    int serve(FakeGuardian& guardian, const guardian_request& request);
+    int freeze_for(FakeGuardian& guardian, std::int64_t seconds);
+    int reset(FakeGuardian& guardian, std::int64_t seconds);
+    int thaw(FakeGuardian& guardian);
+    void let_go(FakeGuardian& guardian);
     void settle(FakeFilesystem& filesystem);
     [[nodiscard]] std::optional<libfreeze::Clock::time_point>
     deadline_in(std::int64_t seconds) const;

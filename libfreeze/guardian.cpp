@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "guardian.hpp"
+
+#include "failure.hpp"
+#include "guardian_spawn.hpp"
+
+#include <libfreeze/error.hpp>
+
+#include <fmt/format.h>
+
+namespace libfreeze {
+
+namespace {
+
+/// What it answers once it is dead.
+std::error_code lost() noexcept {
+    return system_error_code(EPIPE);
+}
+
+/// Thaws what a dead guardian has left. On a kernel with the patches its hold has no owner any more
+/// and this process is an administrator; no other kernel knows owners.
+std::error_code clean_up(int fd) noexcept {
+    const std::error_code error = thaw_ioctl(fd);
+    return error == errc::expired ? std::error_code() : error;
+}
+
+} // namespace
+
+std::shared_ptr<Guardian> Guardian::start(const Target& target, const Deadline& until) {
+    FileDescriptor channel(
+        the_system().start_guardian(target.fd.get(), target.filesystem.mountpoint.c_str()));
+    if (!channel) {
+        throw failure(Operation::freeze, target.filesystem, last_error(),
+                      fmt::format("its guardian, {}, cannot be started",
+                                  libfreeze::quoted(guardian_program())));
+    }
+    return std::make_shared<Guardian>(std::move(channel), until);
+}
+
+std::error_code Guardian::ask(guardian_operation operation, std::int64_t seconds,
+                              const Deadline& until, guardian_reply* reply) noexcept {
+    const guardian_request request{seconds, operation, 0};
+    if (!channel_) {
+        return lost();
+    }
+    if (the_system().ask_guardian(channel_.get(), request, reply, until) == 0) {
+        return reply->error == 0 ? std::error_code() : system_error_code(reply->error);
+    }
+    const bool late = errno == ETIMEDOUT;
+    channel_ = FileDescriptor();
+    return late ? make_error_code(errc::acquire_timeout) : lost();
+}
+
+std::error_code Guardian::sync() noexcept {
+    guardian_reply reply{};
+    return ask(GUARDIAN_SYNC, 0, until_, &reply);
+}
+
+std::error_code Guardian::freeze(int fd, std::int64_t seconds) noexcept {
+    guardian_reply reply{};
+    const std::error_code error = ask(GUARDIAN_FREEZE, seconds, until_, &reply);
+    if (error == lost()) { // perhaps after it had frozen
+        clean_up(fd);
+    }
+    return error;
+}
+
+Outcome Guardian::ask_about_hold(int fd, guardian_operation operation,
+                                 std::int64_t seconds) noexcept {
+    guardian_reply reply{};
+    const std::error_code error = ask(operation, seconds, std::nullopt, &reply);
+    if (error == lost()) {
+        return {make_error_code(errc::expired), clean_up(fd)};
+    }
+    return {error, reply.leftover == 0 ? std::error_code() : system_error_code(reply.leftover)};
+}
+
+Outcome Guardian::reset(int fd, std::int64_t seconds) noexcept {
+    return ask_about_hold(fd, GUARDIAN_RESET, seconds);
+}
+
+Outcome Guardian::thaw(int fd) noexcept {
+    return ask_about_hold(fd, GUARDIAN_THAW, 0);
+}
+
+void Guardian::release() noexcept {
+    guardian_reply reply{};
+    ask(GUARDIAN_RELEASE, 0, std::nullopt, &reply);
+}
+
+} // namespace libfreeze

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/// The guardian on a real kernel, stock or patched: whatever becomes of the program, its freeze
+/// does not outlive it, and of what becomes of the guardian the program is told.
+#include "actors.hpp"
+
+#include <libfreeze/freeze.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/fanotify.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace std::chrono_literals;
+using libfreeze::errc;
+using libfreeze::FreezeGuard;
+using libfreeze::Options;
+using testing::Actor;
+using testing::subject;
+using testing::Writer;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+Options guarded(std::chrono::milliseconds timeout = 0ms) {
+    Options options;
+    options.timeout = timeout;
+    options.guardian = libfreeze::UseGuardian::always;
+    return options;
+}
+
+/// To tell the parent that something has come about.
+class Signal final {
+public:
+    Signal() { REQUIRE(::pipe2(ends_.data(), O_CLOEXEC) == 0); }
+    ~Signal() {
+        ::close(ends_[0]);
+        ::close(ends_[1]);
+    }
+    Signal(const Signal&) = delete;
+    Signal& operator=(const Signal&) = delete;
+    Signal(Signal&&) = delete;
+    Signal& operator=(Signal&&) = delete;
+
+    void give() const { (void)!::write(ends_[1], "x", 1); }
+    /// False if the one who should give it has ended.
+    [[nodiscard]] bool wait() {
+        ::close(std::exchange(ends_[1], -1));
+        char byte = 0;
+        return ::read(ends_[0], &byte, 1) == 1;
+    }
+
+private:
+    std::array<int, 2> ends_{};
+};
+
+/// The guardians of the filesystem under test, by what they show in the list of processes.
+std::vector<pid_t> guardians() {
+    std::vector<pid_t> found;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+        std::string command;
+        std::string rest;
+        std::ifstream file(entry.path() / "cmdline");
+        std::getline(file, command, '\0');
+        std::getline(file, rest, '\0');
+        if (command == "libfreeze-guardian" && rest == subject().mountpoint) {
+            found.push_back(std::stoi(entry.path().filename()));
+        }
+    }
+    return found;
+}
+
+bool all_guardians_end_within(std::chrono::milliseconds time) {
+    const auto until = Clock::now() + time;
+    while (!guardians().empty() && Clock::now() < until) {
+        std::this_thread::sleep_for(5ms);
+    }
+    return guardians().empty();
+}
+
+/// How soon a writer goes on after a program is killed that has frozen and then done `rest`.
+std::chrono::milliseconds freed_after_kill(const std::function<void()>& rest) {
+    Signal frozen;
+    Actor program([&] {
+        FreezeGuard guard(subject().mountpoint, guarded());
+        rest();
+        frozen.give();
+        std::this_thread::sleep_for(60s);
+        return 0;
+    });
+    REQUIRE(frozen.wait());
+    Writer writer;
+    REQUIRE(writer.is_blocked(20ms));
+    const auto begin = Clock::now();
+    program.kill();
+    CHECK(writer.gets_through_within(20s));
+    const auto took = Clock::now() - begin;
+    CHECK(all_guardians_end_within(5s));
+    return std::chrono::duration_cast<std::chrono::milliseconds>(took);
+}
+
+/// Emulated machines stand still now and then.
+std::chrono::milliseconds prompt() {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
+    return std::getenv("LIBFREEZE_VM") == nullptr ? 100ms : 1000ms;
+}
+
+} // namespace
+
+TEST_CASE("a killed program's freeze ends at once, again and again") {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
+    const char* const many = std::getenv("LIBFREEZE_TEST_KILLS");
+    const int kills = many == nullptr ? 20 : std::atoi(many);
+    auto slowest = 0ms;
+    for (int i = 0; i < kills; ++i) {
+        slowest = std::max(slowest, freed_after_kill([] {}));
+    }
+    INFO(kills << " killed, the slowest thaw after " << slowest.count() << " ms");
+    CHECK(slowest <= prompt());
+}
+
+TEST_CASE("... also if a forked child of it lives on") {
+    const auto fork = [] {
+        if (::fork() == 0) {
+            std::this_thread::sleep_for(20s);
+            ::_exit(0);
+        }
+    };
+    CHECK(freed_after_kill(fork) <= prompt());
+}
+
+TEST_CASE("... at any moment of its life") {
+    for (int i = 0; i < 40; ++i) {
+        Actor program([] {
+            for (;;) {
+                FreezeGuard guard(subject().mountpoint, guarded(30s));
+                guard.extend(30s);
+                guard.thaw();
+            }
+            return 0;
+        });
+        std::this_thread::sleep_for(std::chrono::microseconds(500 * i));
+        program.kill();
+        REQUIRE(program.ends_within(20s));
+        REQUIRE(Writer().gets_through_within(20s));
+        REQUIRE(all_guardians_end_within(5s));
+    }
+}
+
+TEST_CASE("a program that runs another one is no longer there") {
+    Signal frozen;
+    const Actor program([&] {
+        FreezeGuard guard(subject().mountpoint, guarded());
+        frozen.give();
+        ::execlp("sleep", "sleep", "20", nullptr);
+        return 1;
+    });
+    REQUIRE(frozen.wait());
+    CHECK(Writer().gets_through_within(5s));
+}
+
+TEST_CASE("a program that closes all its descriptors has lost its freeze, and is told") {
+    Actor program([] {
+        FreezeGuard guard(subject().mountpoint, guarded());
+        ::closefrom(3);
+        if (!Writer().gets_through_within(5s)) {
+            return 1;
+        }
+        std::error_code error;
+        guard.thaw(error);
+        return error == errc::expired ? 0 : 2;
+    });
+    CHECK(program.ends_within(20s));
+    CHECK(program.status == 0);
+}
+
+TEST_CASE("a stopped program's freeze ends at its deadline") {
+    Signal frozen;
+    const Actor program([&] {
+        FreezeGuard guard(subject().mountpoint, guarded(2s));
+        frozen.give();
+        std::this_thread::sleep_for(60s);
+        return 0;
+    });
+    REQUIRE(frozen.wait());
+    ::kill(program.pid(), SIGSTOP);
+    Writer writer;
+    CHECK(writer.is_blocked());
+    CHECK(writer.gets_through_within(10s));
+}
+
+TEST_CASE("a killed guardian's freeze is thawed by the program, which is told") {
+    FreezeGuard guard(subject().mountpoint, guarded());
+    const auto found = guardians();
+    REQUIRE(found.size() == 1);
+    REQUIRE(::kill(found.front(), SIGKILL) == 0);
+    CHECK(all_guardians_end_within(5s));
+    Writer writer;
+    CHECK(writer.is_blocked());
+    std::error_code error;
+    SECTION("by thaw") {
+        guard.thaw(error);
+    }
+    SECTION("by extend") {
+        guard.extend(5s, error);
+    }
+    CHECK(error == errc::expired);
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("other signals do not reach the guardian") {
+    FreezeGuard guard(subject().mountpoint, guarded());
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1}) {
+        REQUIRE(::kill(guardians().at(0), number) == 0);
+    }
+    std::this_thread::sleep_for(100ms);
+    CHECK(Writer().is_blocked());
+    guard.thaw();
+}
+
+TEST_CASE("the guardian leaves the program nothing to reap, and nothing behind") {
+    FreezeGuard(subject().mountpoint, guarded(30s)).thaw();
+    CHECK(all_guardians_end_within(5s));
+    CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
+    CHECK(errno == ECHILD);
+}
+
+TEST_CASE("a released freeze stays, and its deadline too") {
+    FreezeGuard guard(subject().mountpoint, guarded(2s));
+    guard.release();
+    Writer writer;
+    CHECK(writer.is_blocked());
+    CHECK(writer.gets_through_within(10s));
+    CHECK(all_guardians_end_within(5s));
+}
+
+TEST_CASE("a released freeze without a deadline can be adopted") {
+    FreezeGuard guard(subject().mountpoint, guarded());
+    guard.release();
+    CHECK(all_guardians_end_within(5s));
+    Writer writer;
+    CHECK(writer.is_blocked());
+    FreezeGuard::adopt(subject().mountpoint).thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("a freeze that a stuck writer holds up is given up in time, and undone later") {
+    const std::string stuck = subject().mountpoint / "stuck";
+    std::ofstream(stuck).put('x');
+    const int events = ::fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY | O_CLOEXEC);
+    REQUIRE(events >= 0);
+    REQUIRE(::fanotify_mark(events, FAN_MARK_ADD, FAN_OPEN_PERM, AT_FDCWD, stuck.c_str()) == 0);
+    Actor opener([&] { return ::open(stuck.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC) < 0 ? 1 : 0; });
+    fanotify_event_metadata event{};
+    REQUIRE(::read(events, &event, sizeof(event)) == sizeof(event)); // it has begun to write
+
+    Options options;
+    options.acquire_timeout = 300ms;
+    std::error_code error;
+    const auto begin = Clock::now();
+    const FreezeGuard guard(subject().mountpoint, options, error);
+    const auto took = Clock::now() - begin;
+    CHECK(error == errc::acquire_timeout);
+    CHECK(took >= 300ms);
+    CHECK(took <= 300ms + prompt());
+
+    const fanotify_response allow{event.fd, FAN_ALLOW};
+    REQUIRE(::write(events, &allow, sizeof(allow)) == sizeof(allow));
+    CHECK(opener.ends_within(20s));
+    CHECK(Writer().gets_through_within(20s));
+    CHECK(all_guardians_end_within(20s));
+    CHECK(Writer().gets_through_within(5s));
+    ::close(event.fd);
+    ::close(events);
+}
+
+TEST_CASE("a guardian that cannot be started is named") {
+    Actor program([] {
+        ::setenv("LIBFREEZE_GUARDIAN", "/none", 1); // NOLINT(concurrency-mt-unsafe): one thread
+        try {
+            const FreezeGuard guard(subject().mountpoint, guarded());
+        } catch (const std::system_error& error) {
+            const std::string line = error.what();
+            return line.find("'/none'") != std::string::npos ? 0 : 1;
+        }
+        return 2;
+    });
+    CHECK(program.ends_within(20s));
+    CHECK(program.status == 0);
+    CHECK(Writer().gets_through_within(5s));
+}

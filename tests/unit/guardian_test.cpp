@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/// Guards whose requests a guardian makes.
+#include "fake_kernel.hpp"
+#include "reports.hpp"
+
+#include <libfreeze/freeze.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators_all.hpp>
+
+#include <cerrno>
+#include <stdexcept>
+#include <string>
+
+using namespace std::chrono_literals;
+using libfreeze::errc;
+using libfreeze::FreezeGuard;
+using libfreeze::Options;
+using libfreeze::UseGuardian;
+using testing::FakeKernel;
+using testing::Reports;
+
+namespace {
+
+constexpr dev_t ext4 = FakeKernel::ext4;
+
+Options with_timeout(std::chrono::milliseconds timeout) {
+    Options options;
+    options.timeout = timeout;
+    return options;
+}
+
+Options guarded(std::chrono::milliseconds timeout = 0ms) {
+    Options options = with_timeout(timeout);
+    options.guardian = UseGuardian::always;
+    return options;
+}
+
+template <typename Function>
+std::error_code error_of(Function&& function) {
+    try {
+        function();
+    } catch (const std::system_error& error) {
+        return error.code();
+    }
+    return {};
+}
+
+} // namespace
+
+TEST_CASE("a timeout on a stock kernel is a guardian's") {
+    FakeKernel kernel;
+    kernel.patched = false;
+    FreezeGuard guard("/srv", with_timeout(30s));
+    CHECK(kernel.guardians.size() == 1);
+    CHECK(kernel.is_frozen(ext4));
+    SECTION("in time") {
+        kernel.advance(29s);
+        guard.thaw();
+        CHECK_FALSE(kernel.is_frozen(ext4));
+    }
+    SECTION("too late") {
+        kernel.advance(30s);
+        CHECK_FALSE(kernel.is_frozen(ext4));
+        CHECK(error_of([&] { guard.thaw(); }) == errc::expired);
+    }
+    SECTION("extended") {
+        kernel.advance(20s);
+        guard.extend(30s);
+        kernel.advance(29s);
+        CHECK(kernel.is_frozen(ext4));
+        kernel.advance(1s);
+        CHECK(error_of([&] { guard.extend(30s); }) == errc::expired);
+    }
+    SECTION("thawed by another") {
+        kernel.foreign_thaw(300, ext4);
+        CHECK(error_of([&] { guard.extend(30s); }) == errc::expired);
+        CHECK(error_of([&] { guard.thaw(); }) == errc::expired);
+    }
+    SECTION("the next guard shares it") {
+        FreezeGuard second("/bind", with_timeout(60s));
+        kernel.advance(59s);
+        CHECK(kernel.is_frozen(ext4));
+        guard.thaw();
+        second.thaw();
+        CHECK(kernel.count("start_guardian") == 2);
+    }
+    SECTION("released, it keeps the deadline") {
+        guard.release();
+        kernel.advance(29s);
+        CHECK(kernel.is_frozen(ext4));
+        kernel.advance(1s);
+        CHECK_FALSE(kernel.is_frozen(ext4));
+    }
+    guard = FreezeGuard();
+    CHECK_FALSE(kernel.is_frozen(ext4));
+    CHECK(kernel.open_files.empty());
+}
+
+TEST_CASE("a guardian is started only where one is needed") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    INFO("patched: " << kernel.patched);
+    SECTION("no timeout") {
+        FreezeGuard("/srv").thaw();
+        CHECK(kernel.count("start_guardian") == 0);
+    }
+    SECTION("a timeout") {
+        FreezeGuard("/srv", with_timeout(30s)).thaw();
+        CHECK(kernel.count("start_guardian") == (kernel.patched ? 0 : 1));
+    }
+    SECTION("always") {
+        FreezeGuard("/srv", guarded()).thaw();
+        CHECK(kernel.count("start_guardian") == 1);
+        CHECK(kernel.count("FIFREEZE") == 0); // by this process
+    }
+    SECTION("never") {
+        Options options = with_timeout(30s);
+        options.guardian = UseGuardian::never;
+        const auto error = error_of([&] { FreezeGuard("/srv", options).thaw(); });
+        CHECK(error == (kernel.patched ? std::error_condition() : errc::unsupported_by_kernel));
+        CHECK(kernel.count("start_guardian") == 0);
+    }
+    SECTION("for each of several") {
+        FreezeGuard({"/srv", "/pool"}, guarded(30s)).thaw();
+        CHECK(kernel.count("start_guardian") == 2);
+    }
+    CHECK(kernel.open_files.empty());
+    CHECK_FALSE(kernel.is_frozen(ext4));
+}
+
+TEST_CASE("a killed guardian's freeze is thawed, and has expired") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    INFO("patched: " << kernel.patched);
+    FreezeGuard guard("/srv", guarded(30s));
+    kernel.kill_guardians();
+    CHECK(kernel.is_frozen(ext4));
+    SECTION("found by thaw") {
+        CHECK(error_of([&] { guard.thaw(); }) == errc::expired);
+    }
+    SECTION("found by extend") {
+        CHECK(error_of([&] { guard.extend(30s); }) == errc::expired);
+        CHECK_FALSE(kernel.is_frozen(ext4));
+        CHECK(error_of([&] { guard.thaw(); }) == errc::expired);
+    }
+    SECTION("found by the destructor") {
+        const Reports reports;
+        guard = FreezeGuard();
+        CHECK(reports.all().size() == 1);
+    }
+    CHECK_FALSE(kernel.is_frozen(ext4));
+    CHECK(kernel.open_files.empty());
+}
+
+TEST_CASE("a freeze that takes too long is given up") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    kernel.guardians_block = true;
+    Options options;
+    options.acquire_timeout = 1s;
+    options.flush_budget = GENERATE(0s, 10s);
+    try {
+        const FreezeGuard guard("/srv", options);
+        FAIL("not given up");
+    } catch (const std::system_error& error) {
+        CHECK(error.code() == errc::acquire_timeout);
+        CHECK(std::string(error.what()).find("'/srv' (ext4)") != std::string::npos);
+    }
+    CHECK(kernel.count("syncfs") == 0); // it could block this process
+    CHECK(kernel.guardians.empty());
+    CHECK(kernel.open_files.empty());
+}
+
+TEST_CASE("a guardian that cannot start") {
+    FakeKernel kernel;
+    kernel.failing_errno = ENOENT;
+    kernel.failing_request = [](const std::string& name, dev_t) {
+        return name == "start_guardian";
+    };
+    try {
+        const FreezeGuard guard("/srv", guarded());
+        FAIL("no error");
+    } catch (const std::system_error& error) {
+        CHECK(error.code() == std::errc::no_such_file_or_directory);
+        CHECK(std::string(error.what()).find("libfreeze-guardian") != std::string::npos);
+    }
+    CHECK_FALSE(kernel.is_frozen(ext4));
+    CHECK(kernel.open_files.empty());
+}
+
+TEST_CASE("a forked child leaves the guardian alone") {
+    FakeKernel kernel;
+    FreezeGuard guard("/srv", guarded(30s));
+    const pid_t parent = kernel.process;
+    kernel.process = 200;
+    CHECK_THROWS_AS(guard.thaw(), std::logic_error);
+    kernel.process = parent;
+    guard.thaw();
+    CHECK_FALSE(kernel.is_frozen(ext4));
+}
+
+TEST_CASE("options that contradict each other") {
+    const FakeKernel kernel;
+    Options options;
+    options.acquire_timeout = -1ms;
+    CHECK_THROWS_AS(FreezeGuard("/srv", options), std::logic_error);
+    options.acquire_timeout = 1s;
+    options.guardian = UseGuardian::never;
+    CHECK_THROWS_AS(FreezeGuard("/srv", options), std::logic_error);
+    CHECK(kernel.calls.empty());
+}
