@@ -2,6 +2,7 @@
 #include "group.hpp"
 
 #include "flush.hpp"
+#include "own_files.hpp"
 #include "parallel.hpp"
 #include "report.hpp"
 
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 namespace libfreeze {
 
@@ -88,6 +90,7 @@ Group::~Group() {
 
 void Group::freeze(const std::vector<std::filesystem::path>& paths, const Options& options) {
     gather(paths, Operation::freeze);
+    check_program(options);
     arrange();
     start_guardians(options);
     flush(options.flush_budget);
@@ -180,6 +183,27 @@ void Group::gather(const std::vector<std::filesystem::path>& paths, Operation op
             member.superblock = Superblock::find(member.target.superblock);
             members_.push_back(std::move(member));
         }
+    }
+}
+
+/// Nothing that it may do while all is frozen shall wait for the thaw.
+void Group::check_program(const Options& options) const {
+    const Filesystem& first = members_.front().target.filesystem;
+    if (!options.allow_self_deadlock) {
+        for (const Member& member : members_) {
+            const std::string why = why_it_would_deadlock({member.target.superblock});
+            if (!why.empty()) {
+                throw failure(Operation::freeze, member.target.filesystem,
+                              make_error_code(errc::would_deadlock),
+                              fmt::format("this program would wait for its own thaw when it writes "
+                                          "there: {}. Move that, or set allow_self_deadlock",
+                                          why));
+            }
+        }
+    }
+    if (options.lock_memory && the_system().mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
+        throw failure(Operation::freeze, first, last_error(),
+                      "the program's memory cannot be locked: raise RLIMIT_MEMLOCK, or do without");
     }
 }
 

@@ -55,6 +55,7 @@ public:
 
 private:
     void gather(const std::vector<std::filesystem::path>& paths, Operation operation);
+    void check_program(const Options& options) const;
     void arrange();
     void start_guardians(const Options& options);
     void flush(std::chrono::nanoseconds budget);

@@ -14,6 +14,7 @@
 #include <libmount/libmount.h>
 #include <linux/stat.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 namespace libfreeze {
@@ -138,6 +139,10 @@ int System::list_directory(const std::string& path, std::vector<std::string>* na
     }
     errno = error.value();
     return error ? -1 : 0;
+}
+
+int System::mlockall(int flags) {
+    return ::mlockall(flags);
 }
 
 int System::start_guardian(int fd, const char* name) {

@@ -61,6 +61,7 @@ public:
     virtual int read_file(const std::string& path, std::string* text);
     /// The names in a directory.
     virtual int list_directory(const std::string& path, std::vector<std::string>* names);
+    virtual int mlockall(int flags);
     /// A channel to a new guardian of what `fd` is on, mounted at `name`; -1 if it cannot start.
     virtual int start_guardian(int fd, const char* name);
     /// -1 and ETIMEDOUT if there is no reply by then; with another errno if it is dead.

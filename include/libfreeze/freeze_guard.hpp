@@ -68,6 +68,7 @@ public:
     ///    without the patches, or with fs.freeze_nest=0), or the filesystem is being resized;
     ///  - errc::unsupported_by_kernel (ENOTTY): a timeout on a kernel without the timeout patch,
     ///  and Options::guardian is never;
+    ///  - errc::would_deadlock (EDEADLK): see Options::allow_self_deadlock;
     ///  - errc::acquire_timeout (ETIMEDOUT): Options::acquire_timeout has passed;
     ///  - EPIPE: its guardian was killed meanwhile; what its start gave (ENOENT, EPERM, ENOMEM, ...);
     ///  - ERANGE: a timeout that is negative or longer than max_timeout;

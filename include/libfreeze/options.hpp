@@ -50,6 +50,19 @@ struct Options {
     /// filesystem and another has frozen it again, it is that one's freeze that it thaws.
     UseGuardian guardian = UseGuardian::automatic;
 
+    /// Freeze although this program would then wait for its own thaw as soon as it writes: to its
+    /// standard output, its standard error or a log (a file that it has open to append) on the
+    /// filesystem. Otherwise that is errc::would_deadlock, and the message names the descriptors. So
+    /// it is if the system swaps to a file there.
+    ///
+    /// Only regular files count that /proc tells of. What other threads open later is not seen.
+    bool allow_self_deadlock = false;
+
+    /// Lock all memory of this process, now and later (mlockall(2)), so that it is never swapped
+    /// out while others wait for its thaw. Stays so until the program calls munlockall(2). ENOMEM
+    /// or EPERM if that is not allowed; nothing is frozen then.
+    bool lock_memory = false;
+
     /// For guards of several filesystems. If all are skipped, that is an error nevertheless.
     Unfreezable unfreezable = Unfreezable::fail;
 

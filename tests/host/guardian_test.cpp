@@ -111,18 +111,20 @@ std::chrono::milliseconds freed_after_kill(const std::function<void()>& rest) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(took);
 }
 
-/// Emulated machines stand still now and then.
+/// How many programs to kill for a measurement.
+const char* measured() {
+    return std::getenv("LIBFREEZE_TEST_KILLS"); // NOLINT(concurrency-mt-unsafe): nobody sets it
+}
+
+/// A machine that is busy with other things stands still now and then.
 std::chrono::milliseconds prompt() {
-    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
-    return std::getenv("LIBFREEZE_VM") == nullptr ? 100ms : 1000ms;
+    return measured() != nullptr ? 100ms : 1000ms;
 }
 
 } // namespace
 
 TEST_CASE("a killed program's freeze ends at once, again and again") {
-    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
-    const char* const many = std::getenv("LIBFREEZE_TEST_KILLS");
-    const int kills = many == nullptr ? 20 : std::atoi(many);
+    const int kills = measured() == nullptr ? 20 : std::atoi(measured());
     auto slowest = 0ms;
     for (int i = 0; i < kills; ++i) {
         slowest = std::max(slowest, freed_after_kill([] {}));

@@ -556,7 +556,9 @@ TEST_CASE("a destructor does not write to the frozen filesystem") {
         const int fd = ::open(log.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
         ::dup2(fd, STDERR_FILENO);
         {
-            const FreezeGuard guard(subject().mountpoint);
+            libfreeze::Options options;
+            options.allow_self_deadlock = true;
+            const FreezeGuard guard(subject().mountpoint, options);
             run({"fsfreeze", "-u", subject().mountpoint.string()});
         }
         return 0;

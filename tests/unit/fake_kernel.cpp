@@ -182,6 +182,10 @@ int FakeKernel::fstat(int fd, struct stat* status) {
     if (fails("fstat", fd, 0)) {
         return -1;
     }
+    if (descriptors_.count(fd) == 0) {
+        errno = EBADF;
+        return -1;
+    }
     const FakeFile& file = files.at(descriptors_.at(fd).first);
     *status = {};
     status->st_mode = file.mode;
@@ -352,6 +356,11 @@ void FakeKernel::expire() {
             let_go(guardian);
         }
     }
+}
+
+int FakeKernel::mlockall(int flags) {
+    const std::lock_guard lock(mutex_);
+    return fails("mlockall", -1, flags) ? -1 : 0;
 }
 
 int FakeKernel::start_guardian(int fd, const char* /*name*/) {

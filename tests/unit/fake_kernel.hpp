@@ -129,6 +129,7 @@ public:
     int mounts(std::vector<libfreeze::Mount>* result) override;
     int read_file(const std::string& path, std::string* text) override;
     int list_directory(const std::string& path, std::vector<std::string>* names) override;
+    int mlockall(int flags) override;
     int start_guardian(int fd, const char* name) override;
     int ask_guardian(int channel, const guardian_request& request, guardian_reply* reply,
                      const libfreeze::Deadline& until) override;
