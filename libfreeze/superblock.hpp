@@ -70,9 +70,10 @@ public:
     /// The one with that number; guards of this process share it.
     static std::shared_ptr<Superblock> find(dev_t device);
 
-    /// `timeout` zero: none. `guardian`: whose hold a new one shall be, if anybody's. join and adopt fill `seat` only on success. After errc::expired, leave
-    /// has given the seat up and extend has not; after any other error the seat is as before. adopt
-    /// throws std::logic_error if guards of this process hold the superblock and none was released.
+    /// `timeout` zero: none. `guardian`: whose hold a new one shall be, if anybody's. join and
+    /// adopt fill `seat` only on success. After errc::expired, leave has given the seat up and
+    /// extend has not; after any other error the seat is as before. adopt throws std::logic_error
+    /// if guards of this process hold the superblock and none was released.
     Outcome join(int fd, std::chrono::nanoseconds timeout, std::shared_ptr<Guardian> guardian,
                  Seat* seat);
     Outcome adopt(int fd, std::chrono::nanoseconds timeout, Seat* seat);

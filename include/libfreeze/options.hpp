@@ -52,8 +52,8 @@ struct Options {
 
     /// Freeze although this program would then wait for its own thaw as soon as it writes: to its
     /// standard output, its standard error or a log (a file that it has open to append) on the
-    /// filesystem. Otherwise that is errc::would_deadlock, and the message names the descriptors. So
-    /// it is if the system swaps to a file there.
+    /// filesystem. Otherwise that is errc::would_deadlock, and the message names the descriptors.
+    /// So it is if the system swaps to a file there.
     ///
     /// Only regular files count that /proc tells of. What other threads open later is not seen.
     bool allow_self_deadlock = false;
