@@ -239,12 +239,12 @@ void judge(bool everybody_ended) {
     point(none(Broken::snapshot), "snapshots under a live hold are clean");
     point(enough_was_done(), "everything was done at least once");
     point(everybody_ended, "nobody hangs, and all have come to an end");
+    int error = elsewhere("writer", write_a_byte);
+    point(error == 0, "a write gets through", error < 0 ? "blocked" : name_of(error));
+    error = elsewhere("thaw", thaw_once);
+    point(error == EINVAL, "nothing is left frozen", name_of(error));
     if (!everybody_ended)
         return;
-    int error = elsewhere("thaw", thaw_once);
-    point(error == EINVAL, "nothing is left frozen", name_of(error));
-    error = elsewhere("writer", write_a_byte);
-    point(error == 0, "a write gets through", error < 0 ? "blocked" : name_of(error));
     point(suspend_still_freezes(), "a suspend still freezes");
     const std::string why = unmount_and_check();
     point(why.empty(), "it can be unmounted, is clean, and its device can be removed", why);

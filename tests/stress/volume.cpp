@@ -165,8 +165,8 @@ std::string check_volume() {
 }
 
 /*
- * XFS leaves a record in its log at each freeze, without which xfs_repair finds the free blocks
- * miscounted: a mount plays it back.
+ * On top of what the checker says: ext4's journal must be empty. XFS leaves a record in its log at
+ * each freeze, without which xfs_repair finds the free blocks miscounted: a mount plays it back.
  */
 std::string check_snapshot() {
     const std::string device = node(snapshot_minor), dir = volume.dir + ".replayed";
@@ -174,6 +174,8 @@ std::string check_snapshot() {
     if (options.type == "xfs")
         command = "mkdir -p " + dir + " && mount -t xfs -o nouuid " + device + " " + dir +
                   " && umount " + dir + " && " + command;
+    if (options.type == "ext4")
+        command += " && ! dumpe2fs -h " + device + " | grep needs_recovery";
     return check(command);
 }
 
