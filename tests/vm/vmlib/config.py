@@ -25,7 +25,7 @@ WATCHED = ["KASAN_SANITIZE=n",
 FLAVOURS = {
     "stock": Flavour(0, ["base"]),
     "patched": Flavour(None, ["base"]),
-    "debug": Flavour(None, ["base", "debug", "fewer"], WATCHED),
+    "debug": Flavour(None, ["base", "debug", "fewer", "ext4-only"], WATCHED),
     "debug-all": Flavour(None, ["base", "debug"]),
     # One patch after the other, for tests/patches.
     "step1": Flavour(1, ["base", "fewer", "narrow"]),
