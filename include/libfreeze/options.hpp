@@ -19,6 +19,7 @@ enum class Unfreezable {
 /// that is locked in memory and outlives this one. It thaws when this process dies, by SIGKILL
 /// too, or closes its descriptors or runs another program (exec), and at the deadline where the
 /// kernel has none. If the guardian is killed, thaw() and extend() thaw and report errc::expired.
+/// If both are killed at once, nobody but a kernel with timeouts thaws.
 enum class UseGuardian {
     automatic, ///< where Options::timeout needs it, or Options::acquire_timeout is not zero
     always,

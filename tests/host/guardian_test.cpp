@@ -222,6 +222,30 @@ TEST_CASE("a killed guardian's freeze is thawed by the program, which is told") 
     CHECK(writer.gets_through_within(5s));
 }
 
+TEST_CASE("where both are killed, the kernel's deadline remains if it has one") {
+    Signal frozen;
+    Actor program([&] {
+        FreezeGuard guard(subject().mountpoint, guarded(2s));
+        frozen.give();
+        std::this_thread::sleep_for(60s);
+        return 0;
+    });
+    REQUIRE(frozen.wait());
+    const pid_t guardian = guardians().at(0);
+    ::kill(guardian, SIGSTOP); // it shall not see the other die
+    program.kill();
+    REQUIRE(program.ends_within(5s));
+    ::kill(guardian, SIGKILL);
+    Writer writer;
+    CHECK(writer.is_blocked());
+    if (!libfreeze::probe(subject().mountpoint).timeout) {
+        std::this_thread::sleep_for(2500ms);
+        CHECK(writer.is_blocked());
+        CHECK(testing::run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
+    }
+    CHECK(writer.gets_through_within(10s));
+}
+
 TEST_CASE("other signals do not reach the guardian") {
     FreezeGuard guard(subject().mountpoint, guarded());
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1}) {

@@ -7,6 +7,7 @@
 #include <libfreeze/freeze.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators_all.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -547,6 +548,24 @@ TEST_CASE("a destructor tells of an expired freeze in one line") {
     CHECK(line.find("libfreeze: cannot thaw '") == 0);
     CHECK(line.find("it did not stay frozen") != std::string::npos);
     CHECK(std::count(line.begin(), line.end(), '\n') == 1);
+}
+
+TEST_CASE("a program that would wait for its own thaw is refused, with the descriptors' names") {
+    const std::string log = subject().mountpoint / "log";
+    const int role = GENERATE(STDOUT_FILENO, STDERR_FILENO, 9);
+    Actor program([&] {
+        const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+        ::dup2(fd, role);
+        ::close(fd);
+        const std::string line = error_of([] { const FreezeGuard guard(subject().mountpoint); });
+        const std::string name = role == STDOUT_FILENO   ? "standard output"
+                                 : role == STDERR_FILENO ? "standard error"
+                                                         : "the log open as descriptor 9";
+        return line.find(name) != std::string::npos ? 0 : 1;
+    });
+    CHECK(program.ends_within(10s));
+    CHECK(program.status == 0);
+    CHECK(Writer().gets_through_within(5s));
 }
 
 TEST_CASE("a destructor does not write to the frozen filesystem") {
