@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+/// What freezectl(8) promises under EXIT STATUS. The high ones are of `run` alone, out of the way
+/// of what commands use themselves; 124 to 127 are as those of timeout(1).
+namespace freezectl::exit_status {
+
+inline constexpr int ok = 0;
+inline constexpr int failed = 1;
+inline constexpr int usage = 2;
+inline constexpr int still_frozen = 122;
+inline constexpr int did_not_last = 123;
+inline constexpr int deadline = 124;
+inline constexpr int cannot_freeze = 125;
+inline constexpr int cannot_execute = 126;
+inline constexpr int not_found = 127;
+inline constexpr int signal_base = 128;
+
+} // namespace freezectl::exit_status

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "freezing.hpp"
+
+#include "arguments.hpp"
+#include "console.hpp"
+#include "duration.hpp"
+#include "resolve.hpp"
+#include "signals.hpp"
+#include "system.hpp"
+#include "text.hpp"
+
+#include <libfreeze/ioctl.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace freezectl {
+
+namespace {
+
+using libfreeze::Clock;
+
+enum class Phase { preparing, flushing, freezing, cancelled };
+
+/// Sees how far the library is, and can stop it until it makes the first freeze. After that its
+/// request cannot be taken back and has to be waited for.
+class Watch final : public libfreeze::System {
+public:
+    int syncfs(int fd) override {
+        Phase expected = Phase::preparing;
+        phase_.compare_exchange_strong(expected, Phase::flushing);
+        return System::syncfs(fd);
+    }
+
+    int ioctl(int fd, unsigned long request, std::int64_t* argument) override {
+        const bool freezes = request == FIFREEZE || request == FIFREEZE_TIMEOUT;
+        if (freezes && !move_to(Phase::freezing, Phase::cancelled)) {
+            errno = ECANCELED;
+            return -1;
+        }
+        return System::ioctl(fd, request, argument);
+    }
+
+    /// False if it is too late.
+    bool cancel() { return move_to(Phase::cancelled, Phase::freezing); }
+    [[nodiscard]] Phase phase() const { return phase_.load(); }
+
+private:
+    bool move_to(Phase next, Phase unless) {
+        Phase current = phase_.load();
+        while (current != unless) {
+            if (phase_.compare_exchange_weak(current, next)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    std::atomic<Phase> phase_{Phase::preparing};
+};
+
+/// It stays in place until the program ends: a thread that was given up may still use it.
+Watch& watch() {
+    static Watch* const installed = [] {
+        auto made = std::make_unique<Watch>();
+        libfreeze::set_system(made.get());
+        return made.release();
+    }();
+    return *installed;
+}
+
+/// Shared with the thread that freezes, which outlives an interrupted caller.
+struct Attempt {
+    libfreeze::FreezeGuard guard;
+    std::exception_ptr problem;
+    int done = ::eventfd(0, EFD_CLOEXEC);
+};
+
+void freeze(Attempt& attempt, const Arguments& arguments) noexcept {
+    try {
+        libfreeze::Options options;
+        options.timeout = arguments.timeout;
+        attempt.guard = libfreeze::FreezeGuard(arguments.paths, options);
+    } catch (...) {
+        attempt.problem = std::current_exception();
+    }
+    const std::uint64_t one = 1;
+    (void)!::write(attempt.done, &one, sizeof one);
+}
+
+/// Shows the phase; true when the thread is done.
+class Meter final {
+public:
+    explicit Meter(Console& console) : console_(console) {}
+
+    void show(Phase phase) {
+        if (phase != shown_) {
+            shown_ = phase;
+            since_ = Clock::now();
+            if (phase == Phase::flushing || phase == Phase::freezing) {
+                console_.tell(name(phase));
+            }
+        }
+        if (phase == Phase::flushing || phase == Phase::freezing) {
+            console_.live(fmt::format("{}, {}", name(phase), to_text(Clock::now() - since_)));
+        }
+    }
+
+private:
+    static const char* name(Phase phase) {
+        return phase == Phase::flushing ? "flushing" : "freezing";
+    }
+
+    Console& console_;
+    Phase shown_ = Phase::preparing;
+    Clock::time_point since_ = Clock::now();
+};
+
+std::set<dev_t> superblocks_of(const std::vector<std::filesystem::path>& paths) {
+    std::set<dev_t> result;
+    for (const auto& path : paths) {
+        result.insert(libfreeze::resolve(path, libfreeze::Operation::freeze).superblock);
+    }
+    return result;
+}
+
+/// Waits for the thread; a signal that came meanwhile.
+std::optional<int> wait_for(const Attempt& attempt, Signals& signals, Console& console) {
+    constexpr int tick = 100; // ms
+    Meter meter(console);
+    std::optional<int> signal;
+    std::array<pollfd, 2> entries{{{attempt.done, POLLIN, 0}, {signals.fd(), POLLIN, 0}}};
+    while ((entries[0].revents & POLLIN) == 0) {
+        meter.show(watch().phase());
+        (void)::poll(entries.data(), entries.size(), tick);
+        const std::optional<int> next = signals.take();
+        signal = signal ? signal : next;
+        if (next && watch().cancel()) {
+            throw Interrupted{*next};
+        }
+    }
+    return signal;
+}
+
+} // namespace
+
+libfreeze::FreezeGuard take_freeze(const Arguments& arguments, Signals& signals, Console& console) {
+    watch();
+    console.freezing(superblocks_of(arguments.paths));
+    const auto attempt = std::make_shared<Attempt>();
+    std::thread worker([attempt, arguments] { freeze(*attempt, arguments); });
+    std::optional<int> signal;
+    try {
+        signal = wait_for(*attempt, signals, console);
+    } catch (...) {
+        worker.detach(); // it may sit in a syncfs, and the program is to end now
+        console.thawed();
+        throw;
+    }
+    worker.join();
+    ::close(attempt->done);
+    console.live("");
+    if (signal) {
+        attempt->guard = libfreeze::FreezeGuard();
+        console.thawed();
+        throw Interrupted{*signal};
+    }
+    if (attempt->problem) {
+        console.thawed();
+        std::rethrow_exception(attempt->problem);
+    }
+    return std::move(attempt->guard);
+}
+
+} // namespace freezectl
