@@ -47,6 +47,7 @@ KNOWN = {
     "style": Traits(15, 300, ("style",), takes_full=True),
     "unit": Traits(10, 300),
     "host": Traits(60, 600, ("build", "tests", "vm")),
+    "tool": Traits(180, 900, ("build", "tests", "vm")),
     "consumer": Traits(60, 600),
     "demo": Traits(300, 2400, ("build", "kernel", "vm")),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Stands between freezectl and the kernel (LD_PRELOAD), for what a stock kernel does not do by
+ * itself. From the environment:
+ *
+ *   SLOW_KERNEL_MS=100        syncfs, each freeze (before and after) and each thaw take this long
+ *   SLOW_KERNEL_TIMEOUTS=FILE there are freeze timeouts, but nothing ever expires; what is reset is
+ *                             written to FILE
+ *   SLOW_KERNEL_THAW=5        a thaw fails with this errno
+ */
+#define _GNU_SOURCE
+#include <libfreeze/ioctl.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static long number(const char* name) {
+    const char* value = getenv(name);
+
+    return value ? atol(value) : 0;
+}
+
+static void take_time(void) {
+    long ms = number("SLOW_KERNEL_MS");
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+
+    while (nanosleep(&time, &time) < 0)
+        ;
+}
+
+static int reset(const char* file, int64_t seconds) {
+    int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+
+    if (fd >= 0) {
+        dprintf(fd, "%lld\n", (long long)seconds);
+        close(fd);
+    }
+    return 0;
+}
+
+static int freeze(int fd) {
+    int result, error;
+
+    take_time();
+    result = (int)syscall(SYS_ioctl, fd, FIFREEZE, NULL);
+    error = errno;
+    take_time();
+    errno = error;
+    return result;
+}
+
+static int thaw(int fd) {
+    take_time();
+    if (number("SLOW_KERNEL_THAW")) {
+        errno = (int)number("SLOW_KERNEL_THAW");
+        return -1;
+    }
+    return (int)syscall(SYS_ioctl, fd, FITHAW, NULL);
+}
+
+int syncfs(int fd) {
+    take_time();
+    return (int)syscall(SYS_syncfs, fd);
+}
+
+int ioctl(int fd, unsigned long request, ...) {
+    const char* file = getenv("SLOW_KERNEL_TIMEOUTS");
+    va_list arguments;
+    void* argument;
+
+    va_start(arguments, request);
+    argument = va_arg(arguments, void*);
+    va_end(arguments);
+    if (request == FIFREEZE)
+        return freeze(fd);
+    if (request == FITHAW)
+        return thaw(fd);
+    if (file && (request == FIFREEZE_TIMEOUT || request == FIFREEZE_RESET_TIMEOUT)) {
+        int64_t seconds = *(int64_t*)argument;
+
+        if (seconds < 0) {
+            errno = ERANGE;
+            return -1;
+        }
+        return request == FIFREEZE_TIMEOUT ? freeze(fd) : reset(file, seconds);
+    }
+    return (int)syscall(SYS_ioctl, fd, request, argument);
+}
