@@ -203,7 +203,8 @@ int Parser::explain(const CLI::Error& error) {
     for (char& c : text) {
         c = c == '\n' ? ' ' : c;
     }
-    fmt::print(stderr, "freezectl: {} (see freezectl --help)\n", printable(text));
+    const std::string line = fmt::format("freezectl: {} (see freezectl --help)\n", printable(text));
+    (void)std::fputs(line.c_str(), stderr);
     return exit_status::usage;
 }
 

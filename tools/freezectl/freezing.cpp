@@ -19,6 +19,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -84,6 +85,17 @@ Watch& watch() {
 
 /// Shared with the thread that freezes, which outlives an interrupted caller.
 struct Attempt {
+    Attempt() {
+        if (done < 0) {
+            throw std::system_error(errno, std::system_category(), "cannot wait for the freeze");
+        }
+    }
+    ~Attempt() { ::close(done); }
+    Attempt(const Attempt&) = delete;
+    Attempt& operator=(const Attempt&) = delete;
+    Attempt(Attempt&&) = delete;
+    Attempt& operator=(Attempt&&) = delete;
+
     libfreeze::FreezeGuard guard;
     std::exception_ptr problem;
     int done = ::eventfd(0, EFD_CLOEXEC);
@@ -101,7 +113,7 @@ void freeze(Attempt& attempt, const Arguments& arguments) noexcept {
     (void)!::write(attempt.done, &one, sizeof one);
 }
 
-/// Shows the phase; true when the thread is done.
+/// Shows how far the thread is.
 class Meter final {
 public:
     explicit Meter(Console& console) : console_(console) {}
@@ -171,7 +183,6 @@ libfreeze::FreezeGuard take_freeze(const Arguments& arguments, Signals& signals,
         throw;
     }
     worker.join();
-    ::close(attempt->done);
     console.live("");
     if (signal) {
         attempt->guard = libfreeze::FreezeGuard();
