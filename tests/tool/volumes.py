@@ -15,9 +15,14 @@ FIFREEZE_RESET_TIMEOUT = 0x40085878
 SIZES = {"ext4": "64M", "xfs": "512M"}  # XFS takes no less than 300M
 
 
-def in_child(work, deadline):
-    """What `work` returns, a number below 255, or None if it has not returned in time. It runs in
-    a child, which is given up then: blocked on a frozen filesystem it could not be killed."""
+def waits_in_kernel(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "D"
+
+
+def in_child(work, deadline, blocked=None):
+    """What `work` returns, a number below 255, or None if it has not returned in time, or waits in
+    the kernel for `blocked` seconds. It runs in a child, which is given up then: on a frozen
+    filesystem it could not be killed."""
     pid = os.fork()
     if pid == 0:
         status = 255
@@ -27,6 +32,7 @@ def in_child(work, deadline):
         finally:
             os._exit(status)
     until = time.monotonic() + deadline
+    went_on = time.monotonic()
     while time.monotonic() < until:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -34,6 +40,10 @@ def in_child(work, deadline):
             if code == 255 or code < 0:
                 raise RuntimeError(f"a child of the test failed: {code}")
             return code
+        if not waits_in_kernel(pid):
+            went_on = time.monotonic()
+        if blocked and time.monotonic() - went_on > blocked:
+            break
         time.sleep(0.005)
     os.kill(pid, signal.SIGKILL)
     return None
@@ -96,7 +106,7 @@ class Volume:
 
     def is_frozen(self):
         """A writer has to wait; the freeze stays. What it leaves waiting goes on after the thaw."""
-        return in_child(self.write, 0.3) is None
+        return in_child(self.write, 20, blocked=0.3) is None
 
     def write(self, size=1):
         with open(os.path.join(self.mountpoint, b"written"), "wb") as file:
