@@ -100,7 +100,7 @@ Finding frozen(const Facts& facts) {
 
 /// The directory in sysfs of the disk that a device is on: a partition has no counts of its own.
 std::string disk_number(dev_t device) {
-    const std::string number = fmt::format("{}:{}", major(device), minor(device));
+    std::string number = fmt::format("{}:{}", major(device), minor(device));
     const std::string directory = "/sys/dev/block/" + number;
     if (!read(directory + "/partition")) {
         return number;

@@ -4,6 +4,7 @@
 #include "signals.hpp"
 #include "text.hpp"
 
+#include <csignal>
 #include <system_error>
 #include <thread>
 

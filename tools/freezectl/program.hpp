@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include <signal.h>
 #include <sys/types.h>
 
 namespace freezectl {

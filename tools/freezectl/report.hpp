@@ -19,6 +19,7 @@ namespace freezectl {
 using Json = nlohmann::ordered_json;
 
 /// What a command has done, as far as it came.
+// NOLINTNEXTLINE(bugprone-exception-escape): of moving a Json, which throws nothing
 struct Report {
     std::vector<libfreeze::Filesystem> filesystems;
     std::optional<libfreeze::Stats> stats;
