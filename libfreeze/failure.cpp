@@ -52,7 +52,7 @@ std::string explanation(Operation operation, const Filesystem& filesystem, std::
         return "it takes longer than the time given for it (acquire_timeout): see which program "
                "writes to it and blocks, or give it more time";
     }
-    if (code == std::errc::broken_pipe) {
+    if (code == std::errc::broken_pipe || code == std::errc::connection_reset) {
         return "its guardian was killed: try again";
     }
     if (code == errc::unsupported_by_kernel) {

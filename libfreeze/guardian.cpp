@@ -12,9 +12,10 @@ namespace libfreeze {
 
 namespace {
 
-/// What it answers once it is dead.
-std::error_code lost() noexcept {
-    return system_error_code(EPIPE);
+/// What it answers once it is dead: EPIPE if a request has not reached it, ECONNRESET if it may
+/// have.
+bool is_lost(const std::error_code& error) noexcept {
+    return error == system_error_code(EPIPE) || error == system_error_code(ECONNRESET);
 }
 
 /// Thaws what a dead guardian has left. On a kernel with the patches its hold has no owner any more
@@ -41,14 +42,14 @@ std::error_code Guardian::ask(guardian_operation operation, std::int64_t seconds
                               const Deadline& until, guardian_reply* reply) noexcept {
     const guardian_request request{seconds, operation, 0};
     if (!channel_) {
-        return lost();
+        return system_error_code(EPIPE);
     }
     if (the_system().ask_guardian(channel_.get(), request, reply, until) == 0) {
         return reply->error == 0 ? std::error_code() : system_error_code(reply->error);
     }
-    const bool late = errno == ETIMEDOUT;
+    const std::error_code error = last_error();
     channel_ = FileDescriptor();
-    return late ? make_error_code(errc::acquire_timeout) : lost();
+    return error == system_error_code(ETIMEDOUT) ? make_error_code(errc::acquire_timeout) : error;
 }
 
 std::error_code Guardian::sync() noexcept {
@@ -59,7 +60,7 @@ std::error_code Guardian::sync() noexcept {
 std::error_code Guardian::freeze(int fd, std::int64_t seconds) noexcept {
     guardian_reply reply{};
     const std::error_code error = ask(GUARDIAN_FREEZE, seconds, until_, &reply);
-    if (error == lost()) { // perhaps after it had frozen
+    if (error == system_error_code(ECONNRESET)) { // perhaps after it had frozen
         clean_up(fd);
     }
     return error;
@@ -69,7 +70,7 @@ Outcome Guardian::ask_about_hold(int fd, guardian_operation operation,
                                  std::int64_t seconds) noexcept {
     guardian_reply reply{};
     const std::error_code error = ask(operation, seconds, std::nullopt, &reply);
-    if (error == lost()) {
+    if (is_lost(error)) {
         return {make_error_code(errc::expired), clean_up(fd)};
     }
     return {error, reply.leftover == 0 ? std::error_code() : system_error_code(reply.leftover)};

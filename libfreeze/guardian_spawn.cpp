@@ -104,7 +104,7 @@ int time_left(const Deadline& until) noexcept {
     return static_cast<int>(std::clamp<std::int64_t>(left, 0, 3'600'000));
 }
 
-/// 0, or -1 and errno: ETIMEDOUT, EPIPE.
+/// 0, or -1 and errno: ETIMEDOUT, ECONNRESET.
 int hear_guardian(int channel, guardian_reply* reply, const Deadline& until) {
     pollfd what{channel, POLLIN, 0};
     int ready = 0;
@@ -116,7 +116,7 @@ int hear_guardian(int channel, guardian_reply* reply, const Deadline& until) {
         return -1;
     }
     if (::recv(channel, reply, sizeof(*reply), 0) != sizeof(*reply)) {
-        errno = EPIPE;
+        errno = ECONNRESET;
         return -1;
     }
     return 0;
@@ -150,6 +150,7 @@ int spawn_guardian(int filesystem, const char* name) {
 int ask_guardian(int channel, const guardian_request& request, guardian_reply* reply,
                  const Deadline& until) {
     if (::send(channel, &request, sizeof(request), MSG_NOSIGNAL) != sizeof(request)) {
+        errno = EPIPE;
         return -1;
     }
     return hear_guardian(channel, reply, until);

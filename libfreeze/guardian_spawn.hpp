@@ -14,7 +14,7 @@ std::string guardian_program();
 /// A channel to a new guardian that is ready, or -1 and errno.
 int spawn_guardian(int filesystem, const char* name);
 
-/// 0, or -1 and errno: ETIMEDOUT if it does not answer until then, else it is dead.
+/// See System::ask_guardian.
 int ask_guardian(int channel, const guardian_request& request, guardian_reply* reply,
                  const Deadline& until);
 

@@ -64,7 +64,8 @@ public:
     virtual int mlockall(int flags);
     /// A channel to a new guardian of what `fd` is on, mounted at `name`; -1 if it cannot start.
     virtual int start_guardian(int fd, const char* name);
-    /// -1 and ETIMEDOUT if there is no reply by then; with another errno if it is dead.
+    /// -1 and ETIMEDOUT if there is no reply by then, EPIPE if it was dead before, ECONNRESET if it
+    /// has died since.
     virtual int ask_guardian(int channel, const guardian_request& request, guardian_reply* reply,
                              const Deadline& until);
 };

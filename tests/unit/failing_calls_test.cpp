@@ -162,7 +162,7 @@ std::vector<int> errors_of(const std::string& call) {
         return {ENOENT, EACCES, EMFILE, ENOMEM, EAGAIN, EPIPE, ETIMEDOUT};
     }
     if (call == "ask_guardian") {
-        return {EPIPE};
+        return {EPIPE, ECONNRESET};
     }
     if (call == "FITHAW") {
         return {EPERM, EIO, ENOMEM};

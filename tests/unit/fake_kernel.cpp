@@ -382,8 +382,10 @@ int FakeKernel::ask_guardian(int channel, const guardian_request& request, guard
     const std::lock_guard lock(mutex_);
     const auto guardian = guardians.find(channel);
     if (fails("ask_guardian", channel, request.operation)) {
-        if (guardian != guardians.end()) { // it has died, after it has done what it was asked
-            serve(guardian->second, request);
+        if (guardian != guardians.end()) { // it has died
+            if (failing_errno == ECONNRESET) {
+                serve(guardian->second, request);
+            }
             guardians.erase(guardian);
         }
         errno = failing_errno;

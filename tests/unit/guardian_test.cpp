@@ -172,6 +172,18 @@ TEST_CASE("a freeze that takes too long is given up") {
     CHECK(kernel.open_files.empty());
 }
 
+TEST_CASE("a guardian that is killed before it freezes costs nobody else's freeze") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    kernel.foreign_freeze(300, ext4);
+    kernel.failing_errno = EPIPE;
+    kernel.failing_request = [](const std::string& name, dev_t) { return name == "ask_guardian"; };
+    std::error_code error;
+    CHECK_FALSE(FreezeGuard("/srv", guarded(), error));
+    CHECK(error == std::errc::broken_pipe);
+    CHECK(kernel.is_frozen(ext4));
+}
+
 TEST_CASE("a guardian that cannot start") {
     FakeKernel kernel;
     kernel.failing_errno = ENOENT;

@@ -37,13 +37,28 @@ using libfreeze::Clock;
 enum class Phase { preparing, flushing, freezing, cancelled };
 
 /// Sees how far the library is, and can stop it until it makes the first freeze. After that its
-/// request cannot be taken back and has to be waited for.
+/// request cannot be taken back and has to be waited for, unless a guardian makes it: that takes it
+/// back itself once this program is gone.
 class Watch final : public libfreeze::System {
 public:
     int syncfs(int fd) override {
-        Phase expected = Phase::preparing;
-        phase_.compare_exchange_strong(expected, Phase::flushing);
+        flushing();
         return System::syncfs(fd);
+    }
+
+    int ask_guardian(int channel, const guardian_request& request, guardian_reply* reply,
+                     const libfreeze::Deadline& until) override {
+        if (request.operation == GUARDIAN_SYNC) {
+            flushing();
+        }
+        if (request.operation == GUARDIAN_FREEZE) {
+            guarded_ = true;
+            if (!move_to(Phase::freezing, Phase::cancelled)) {
+                errno = EPIPE;
+                return -1;
+            }
+        }
+        return System::ask_guardian(channel, request, reply, until);
     }
 
     int ioctl(int fd, unsigned long request, std::int64_t* argument) override {
@@ -58,8 +73,14 @@ public:
     /// False if it is too late.
     bool cancel() { return move_to(Phase::cancelled, Phase::freezing); }
     [[nodiscard]] Phase phase() const { return phase_.load(); }
+    [[nodiscard]] bool is_guarded() const { return guarded_.load(); }
 
 private:
+    void flushing() {
+        Phase expected = Phase::preparing;
+        phase_.compare_exchange_strong(expected, Phase::flushing);
+    }
+
     bool move_to(Phase next, Phase unless) {
         Phase current = phase_.load();
         while (current != unless) {
@@ -71,6 +92,7 @@ private:
     }
 
     std::atomic<Phase> phase_{Phase::preparing};
+    std::atomic<bool> guarded_{false};
 };
 
 /// It stays in place until the program ends: a thread that was given up may still use it.
@@ -101,10 +123,12 @@ struct Attempt {
     int done = ::eventfd(0, EFD_CLOEXEC);
 };
 
-void freeze(Attempt& attempt, const Arguments& arguments) noexcept {
+void freeze(Attempt& attempt, const Arguments& arguments,
+            libfreeze::UseGuardian guardian) noexcept {
     try {
         libfreeze::Options options;
         options.timeout = arguments.timeout;
+        options.guardian = guardian;
         attempt.guard = libfreeze::FreezeGuard(arguments.paths, options);
     } catch (...) {
         attempt.problem = std::current_exception();
@@ -152,16 +176,22 @@ std::set<dev_t> superblocks_of(const std::vector<std::filesystem::path>& paths) 
 /// Waits for the thread; a signal that came meanwhile.
 std::optional<int> wait_for(const Attempt& attempt, Signals& signals, Console& console) {
     constexpr int tick = 100; // ms
+    constexpr std::chrono::seconds patience{5};
     Meter meter(console);
     std::optional<int> signal;
+    Clock::time_point signalled;
     std::array<pollfd, 2> entries{{{attempt.done, POLLIN, 0}, {signals.fd(), POLLIN, 0}}};
     while ((entries[0].revents & POLLIN) == 0) {
         meter.show(watch().phase());
         (void)::poll(entries.data(), entries.size(), tick);
         const std::optional<int> next = signals.take();
-        signal = signal ? signal : next;
-        if (next && watch().cancel()) {
-            throw Interrupted{*next};
+        if (next && !signal) {
+            signal = next;
+            signalled = Clock::now();
+        }
+        const bool give_up = signal && watch().is_guarded() && Clock::now() - signalled > patience;
+        if (give_up || (next && watch().cancel())) {
+            throw Interrupted{*signal};
         }
     }
     return signal;
@@ -169,11 +199,12 @@ std::optional<int> wait_for(const Attempt& attempt, Signals& signals, Console& c
 
 } // namespace
 
-libfreeze::FreezeGuard take_freeze(const Arguments& arguments, Signals& signals, Console& console) {
+libfreeze::FreezeGuard take_freeze(const Arguments& arguments, libfreeze::UseGuardian guardian,
+                                   Signals& signals, Console& console) {
     watch();
     console.freezing(superblocks_of(arguments.paths));
     const auto attempt = std::make_shared<Attempt>();
-    std::thread worker([attempt, arguments] { freeze(*attempt, arguments); });
+    std::thread worker([attempt, arguments, guardian] { freeze(*attempt, arguments, guardian); });
     std::optional<int> signal;
     try {
         signal = wait_for(*attempt, signals, console);

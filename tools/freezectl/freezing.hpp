@@ -11,6 +11,7 @@ class Signals;
 
 /// Freezes what the arguments name, shows the progress, and heeds signals meanwhile. Throws what
 /// the guard throws, or Interrupted; nothing is frozen then.
-libfreeze::FreezeGuard take_freeze(const Arguments& arguments, Signals& signals, Console& console);
+libfreeze::FreezeGuard take_freeze(const Arguments& arguments, libfreeze::UseGuardian guardian,
+                                   Signals& signals, Console& console);
 
 } // namespace freezectl

@@ -161,7 +161,8 @@ int watch_over(const Arguments& arguments, Program& program, Signals& signals,
 
 int run(const Arguments& arguments, Console& console, Report& report) {
     Signals signals;
-    libfreeze::FreezeGuard guard = take_freeze(arguments, signals, console);
+    libfreeze::FreezeGuard guard =
+        take_freeze(arguments, libfreeze::UseGuardian::always, signals, console);
     report.filesystems = guard.filesystems();
     console.tell("frozen");
     try {
