@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /// Guards of several filesystems: what counts as one, in which order, and what becomes of the
 /// others when one fails.
+#include "calls.hpp"
 #include "fake_kernel.hpp"
 #include "reports.hpp"
 
@@ -29,6 +30,7 @@ using libfreeze::Options;
 using testing::FakeKernel;
 using testing::Reports;
 using Paths = std::vector<std::filesystem::path>;
+using testing::with_timeout;
 
 namespace {
 
@@ -49,12 +51,6 @@ std::optional<std::system_error> refused(const Paths& paths, const Options& opti
 bool contains(const std::system_error& error, const std::string& text) {
     INFO(error.what());
     return std::string(error.what()).find(text) != std::string::npos;
-}
-
-Options with_timeout(std::chrono::milliseconds timeout) {
-    Options options;
-    options.timeout = timeout;
-    return options;
 }
 
 Options skipping() {

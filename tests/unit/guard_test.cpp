@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "calls.hpp"
 #include "fake_kernel.hpp"
 #include "reports.hpp"
 
@@ -24,28 +25,14 @@ using namespace std::chrono_literals;
 using libfreeze::errc;
 using libfreeze::FreezeGuard;
 using libfreeze::Options;
+using testing::code_of;
 using testing::FakeKernel;
 using testing::Reports;
+using testing::with_timeout;
 
 namespace {
 
 constexpr dev_t ext4 = FakeKernel::ext4;
-
-Options with_timeout(std::chrono::milliseconds timeout) {
-    Options options;
-    options.timeout = timeout;
-    return options;
-}
-
-template <typename Function>
-std::error_code code_of(Function&& function) {
-    try {
-        function();
-    } catch (const std::system_error& error) {
-        return error.code();
-    }
-    return {};
-}
 
 /// The seconds that the last request of that name got.
 std::int64_t last_argument(const FakeKernel& kernel, const std::string& name) {

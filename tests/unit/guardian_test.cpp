@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /// Guards whose requests a guardian makes.
+#include "calls.hpp"
 #include "fake_kernel.hpp"
 #include "reports.hpp"
 
@@ -17,33 +18,19 @@ using libfreeze::errc;
 using libfreeze::FreezeGuard;
 using libfreeze::Options;
 using libfreeze::UseGuardian;
+using testing::code_of;
 using testing::FakeKernel;
 using testing::Reports;
+using testing::with_timeout;
 
 namespace {
 
 constexpr dev_t ext4 = FakeKernel::ext4;
 
-Options with_timeout(std::chrono::milliseconds timeout) {
-    Options options;
-    options.timeout = timeout;
-    return options;
-}
-
 Options guarded(std::chrono::milliseconds timeout = 0ms) {
     Options options = with_timeout(timeout);
     options.guardian = UseGuardian::always;
     return options;
-}
-
-template <typename Function>
-std::error_code error_of(Function&& function) {
-    try {
-        function();
-    } catch (const std::system_error& error) {
-        return error.code();
-    }
-    return {};
 }
 
 } // namespace
@@ -62,7 +49,7 @@ TEST_CASE("a timeout on a stock kernel is a guardian's") {
     SECTION("too late") {
         kernel.advance(30s);
         CHECK_FALSE(kernel.is_frozen(ext4));
-        CHECK(error_of([&] { guard.thaw(); }) == errc::expired);
+        CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
     }
     SECTION("extended") {
         kernel.advance(20s);
@@ -70,12 +57,12 @@ TEST_CASE("a timeout on a stock kernel is a guardian's") {
         kernel.advance(29s);
         CHECK(kernel.is_frozen(ext4));
         kernel.advance(1s);
-        CHECK(error_of([&] { guard.extend(30s); }) == errc::expired);
+        CHECK(code_of([&] { guard.extend(30s); }) == errc::expired);
     }
     SECTION("thawed by another") {
         kernel.foreign_thaw(300, ext4);
-        CHECK(error_of([&] { guard.extend(30s); }) == errc::expired);
-        CHECK(error_of([&] { guard.thaw(); }) == errc::expired);
+        CHECK(code_of([&] { guard.extend(30s); }) == errc::expired);
+        CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
     }
     SECTION("the next guard shares it") {
         FreezeGuard second("/bind", with_timeout(60s));
@@ -117,7 +104,7 @@ TEST_CASE("a guardian is started only where one is needed") {
     SECTION("never") {
         Options options = with_timeout(30s);
         options.guardian = UseGuardian::never;
-        const auto error = error_of([&] { FreezeGuard("/srv", options).thaw(); });
+        const auto error = code_of([&] { FreezeGuard("/srv", options).thaw(); });
         CHECK(error == (kernel.patched ? std::error_condition() : errc::unsupported_by_kernel));
         CHECK(kernel.count("start_guardian") == 0);
     }
@@ -137,12 +124,12 @@ TEST_CASE("a killed guardian's freeze is thawed, and has expired") {
     kernel.kill_guardians();
     CHECK(kernel.is_frozen(ext4));
     SECTION("found by thaw") {
-        CHECK(error_of([&] { guard.thaw(); }) == errc::expired);
+        CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
     }
     SECTION("found by extend") {
-        CHECK(error_of([&] { guard.extend(30s); }) == errc::expired);
+        CHECK(code_of([&] { guard.extend(30s); }) == errc::expired);
         CHECK_FALSE(kernel.is_frozen(ext4));
-        CHECK(error_of([&] { guard.thaw(); }) == errc::expired);
+        CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
     }
     SECTION("found by the destructor") {
         const Reports reports;
