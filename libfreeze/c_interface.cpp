@@ -39,20 +39,14 @@ void remember(const char* message) noexcept {
     }
 }
 
+/// EINVAL stands for misuse here.
 int errno_of(const std::error_code& code) noexcept {
     if (code == errc::expired) {
         return ESTALE;
     }
-    if (code == errc::would_deadlock) {
-        return EDEADLK;
-    }
-    if (code == errc::acquire_timeout) {
-        return ETIMEDOUT;
-    }
-    if (code.category() == std::system_category()) {
-        return code.value();
-    }
-    return code == errc::not_supported ? EOPNOTSUPP : EIO;
+    return code.category() == libfreeze::error_category()
+               ? libfreeze::kernel_errno(static_cast<errc>(code.value()))
+               : code.value();
 }
 
 /// What a C++ function came to: its own result, or a negative errno.

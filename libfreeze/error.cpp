@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <libfreeze/error.hpp>
 
+#include "failure.hpp"
 #include "immortal.hpp"
 
 #include <cerrno>
@@ -8,9 +9,6 @@
 
 namespace libfreeze {
 
-namespace {
-
-/// The errno by which the kernel says the same.
 int kernel_errno(errc condition) noexcept {
     switch (condition) {
     case errc::not_supported:
@@ -28,6 +26,8 @@ int kernel_errno(errc condition) noexcept {
     }
     return 0;
 }
+
+namespace {
 
 class Category final : public std::error_category {
 public:

@@ -23,6 +23,9 @@ inline std::error_code last_error() noexcept {
     return system_error_code(errno);
 }
 
+/// The errno by which the kernel says the same.
+int kernel_errno(errc condition) noexcept;
+
 /// The path in quotes, on one line whatever is in its name.
 std::string quoted(const std::filesystem::path& path);
 

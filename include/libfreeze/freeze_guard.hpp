@@ -70,9 +70,8 @@ public:
     ///  and Options::guardian is never;
     ///  - errc::would_deadlock (EDEADLK): see Options::allow_self_deadlock;
     ///  - errc::acquire_timeout (ETIMEDOUT): Options::acquire_timeout has passed;
-    ///  - EPIPE, ECONNRESET: its guardian was killed meanwhile; what its start gave (ENOENT, EPERM,
-    ///  ENOMEM,
-    ///  ...);
+    ///  - EPIPE, ECONNRESET: its guardian was killed meanwhile;
+    ///  - ENOENT, EPERM, ENOMEM, ...: its guardian could not be started;
     ///  - ERANGE: a timeout that is negative or longer than max_timeout;
     ///  - EPERM: no privilege; EOVERFLOW: 65536 holds already; EINTR: killed while waiting for
     ///  another's freeze;
