@@ -190,8 +190,9 @@ void Group::gather(const std::vector<std::filesystem::path>& paths, Operation op
 void Group::check_program(const Options& options) const {
     const Filesystem& first = members_.front().target.filesystem;
     if (!options.allow_self_deadlock) {
+        const std::vector<OwnFile> files = own_files();
         for (const Member& member : members_) {
-            const std::string why = why_it_would_deadlock({member.target.superblock});
+            const std::string why = why_it_would_deadlock(files, member.target.superblock);
             if (!why.empty()) {
                 throw failure(Operation::freeze, member.target.filesystem,
                               make_error_code(errc::would_deadlock),

@@ -6,9 +6,11 @@
 #include "resolve.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <cstdlib>
+#include <iterator>
+#include <optional>
 #include <sstream>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -44,14 +46,6 @@ int flags_of(int fd) {
                : static_cast<int>(std::strtol(text.c_str() + at + name.size(), nullptr, 8));
 }
 
-bool is_regular_file_on(int fd, const std::vector<dev_t>& superblocks) {
-    struct stat status {};
-    dev_t superblock = 0;
-    return the_system().fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
-           superblock_of(fd, &superblock) &&
-           std::find(superblocks.begin(), superblocks.end(), superblock) != superblocks.end();
-}
-
 std::string role_of(int fd, int flags) {
     switch (fd) {
     case STDOUT_FILENO:
@@ -77,10 +71,47 @@ std::string unescaped(const std::string& text) {
     return result;
 }
 
-std::string swap_file_on(const std::vector<dev_t>& superblocks) {
+class Search final {
+public:
+    void look_at_descriptors();
+    void look_at_swap();
+
+    std::vector<OwnFile> found;
+
+private:
+    void add(int fd, std::string name, bool is_likely);
+
+    std::optional<std::vector<Mount>> table_; // read only if there is such a file
+};
+
+void Search::add(int fd, std::string name, bool is_likely) {
+    struct stat status {};
+    if (the_system().fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        return;
+    }
+    if (!table_) {
+        table_ = read_mount_table();
+    }
+    dev_t superblock = 0;
+    if (superblock_of(fd, *table_, &superblock)) {
+        found.push_back({superblock, std::move(name), is_likely});
+    }
+}
+
+void Search::look_at_descriptors() {
+    for (const int fd : open_descriptors()) {
+        const int flags = flags_of(fd);
+        if ((flags & O_ACCMODE) != O_RDONLY) {
+            const std::string role = role_of(fd, flags);
+            add(fd, role.empty() ? std::to_string(fd) : role, !role.empty());
+        }
+    }
+}
+
+void Search::look_at_swap() {
     std::string table;
     if (the_system().read_file("/proc/swaps", &table) != 0) {
-        return "";
+        return;
     }
     std::istringstream lines(table);
     for (std::string line; std::getline(lines, line);) {
@@ -91,36 +122,39 @@ std::string swap_file_on(const std::vector<dev_t>& superblocks) {
         const std::string path = unescaped(name);
         const FileDescriptor file =
             type == "file" ? open_at(AT_FDCWD, path.c_str(), O_PATH) : FileDescriptor();
-        if (file && is_regular_file_on(file.get(), superblocks)) {
-            return path;
+        if (file) {
+            add(file.get(), fmt::format("the swap file {}", libfreeze::quoted(path)), true);
         }
     }
-    return "";
+}
+
+/// The names of those there, with something between.
+std::string names(const std::vector<OwnFile>& files, dev_t superblock, bool likely,
+                  const char* between) {
+    std::string result;
+    for (const OwnFile& file : files) {
+        if (file.superblock == superblock && file.is_likely == likely) {
+            result += fmt::format("{}{}", result.empty() ? "" : between, file.name);
+        }
+    }
+    return result;
 }
 
 } // namespace
 
-std::string why_it_would_deadlock(const std::vector<dev_t>& superblocks) {
-    std::string roles;
-    std::string others;
-    for (const int fd : open_descriptors()) {
-        const int flags = flags_of(fd);
-        if ((flags & O_ACCMODE) == O_RDONLY || !is_regular_file_on(fd, superblocks)) {
-            continue;
-        }
-        const std::string role = role_of(fd, flags);
-        (role.empty() ? others : roles) +=
-            role.empty() ? fmt::format(" {}", fd)
-                         : fmt::format("{}{}", roles.empty() ? "" : ", ", role);
-    }
-    if (const std::string swap = swap_file_on(superblocks); !swap.empty()) {
-        roles +=
-            fmt::format("{}the swap file {}", roles.empty() ? "" : ", ", libfreeze::quoted(swap));
-    }
-    if (!roles.empty() && !others.empty()) {
-        roles += fmt::format("; also open for writing there:{}", others);
-    }
-    return roles;
+std::vector<OwnFile> own_files() {
+    Search search;
+    search.look_at_descriptors();
+    search.look_at_swap();
+    return std::move(search.found);
+}
+
+std::string why_it_would_deadlock(const std::vector<OwnFile>& files, dev_t superblock) {
+    const std::string likely = names(files, superblock, true, ", ");
+    const std::string others = names(files, superblock, false, " ");
+    return likely.empty() || others.empty()
+               ? likely
+               : fmt::format("{}; also open for writing there: {}", likely, others);
 }
 
 } // namespace libfreeze

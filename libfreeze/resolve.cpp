@@ -171,8 +171,11 @@ Target resolve(const std::filesystem::path& path, Operation operation) {
 }
 
 bool superblock_of(int fd, dev_t* superblock) {
+    return superblock_of(fd, read_mount_table(), superblock);
+}
+
+bool superblock_of(int fd, const std::vector<Mount>& table, dev_t* superblock) {
     Place place;
-    const MountTable table = read_mount_table();
     if (!locate(fd, table, &place)) {
         return false;
     }

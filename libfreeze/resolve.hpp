@@ -26,6 +26,8 @@ Target resolve(const std::filesystem::path& path, Operation operation);
 /// The superblock an open file is on, by the number that `Target::superblock` has; false if it
 /// cannot be found out.
 bool superblock_of(int fd, dev_t* superblock);
+/// With a mount table that was read before.
+bool superblock_of(int fd, const std::vector<Mount>& table, dev_t* superblock);
 
 /// Empty if it cannot be read.
 std::vector<Mount> read_mount_table();
