@@ -48,7 +48,7 @@ static void serve(void) {
 
     while (recv(my_channel, &order, sizeof(order), 0) == sizeof(order)) {
         operation_value = 0;
-        int64_t begun = now_ns();
+        int64_t begun = latest_tick();
         int result =
             operation_at(order.op)(order.argument[0], order.argument[1], order.argument[2]);
         answer(result, begun);
@@ -410,8 +410,8 @@ static int64_t wait_and_see_delays(struct actor* who, int64_t from, int within_m
  */
 void let_go_after_at(const char* file, int line, struct actor* writer, const struct report* start,
                      int timeout) {
-    const int64_t second = 1000000000, tick = second / 100; /* deadlines are counted in ticks */
-    int64_t earliest = start->begun + timeout * second - tick;
+    const int64_t second = 1000000000;
+    int64_t earliest = start->begun + timeout * second;
     int64_t latest = start->ended + timeout * second + (int64_t)((double)second / 2 * slowness());
 
     latest += wait_and_see_delays(writer, start->ended + timeout * second,

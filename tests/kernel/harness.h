@@ -98,6 +98,11 @@ const char* result_name(int result);
 /* ---- time ----------------------------------------------------------------------------------- */
 
 int64_t now_ns(void); /* CLOCK_MONOTONIC */
+/*
+ * Up to when this machine has counted: the kernel counts deadlines from there, and where a tick
+ * is late, as under emulation, so is this.
+ */
+int64_t latest_tick(void);
 void sleep_ms(int ms);
 void sleep_until(int64_t ns);
 double seconds(int64_t ns);
@@ -122,7 +127,7 @@ struct report {
     int result;
     pid_t pid;
     long value;           /* whatever else the operation has to say */
-    int64_t begun, ended; /* now_ns() around the operation */
+    int64_t begun, ended; /* around the operation: latest_tick() and now_ns() */
 };
 
 struct actor {

@@ -331,7 +331,7 @@ static int op_mount_at(long when, long flags, long c) {
 
 /* EBUSY while frozen. How many are early. */
 static int remount_at_once(struct actor* const who[FEW], unsigned long flags) {
-    int64_t earliest = owner[MANY - 1]->last.begun + SHORT * 1000LL * MS - 10 * MS;
+    int64_t earliest = owner[MANY - 1]->last.begun + SHORT * 1000LL * MS;
     int early = 0;
 
     for (int i = 0; i < FEW; i++)

@@ -11,11 +11,19 @@
 
 #include "harness.h"
 
-int64_t now_ns(void) {
+static int64_t read_clock(clockid_t clock) {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+int64_t now_ns(void) {
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t latest_tick(void) {
+    return read_clock(CLOCK_MONOTONIC_COARSE);
 }
 
 void sleep_until(int64_t ns) {

@@ -15,7 +15,6 @@
 namespace {
 
 constexpr int64_t second = 1'000'000'000;
-constexpr int64_t tick = second / 100; /* deadlines are counted in ticks */
 
 int error_of(int returned) {
     return returned < 0 ? errno : 0;
@@ -87,7 +86,7 @@ public:
     Holds(Self& self, int fd) : self_(self), fd_(fd) {}
 
     bool take(int timeout) {
-        int64_t begun = now_ns();
+        int64_t begun = latest_tick();
         if (int error = freeze(fd_, timeout)) {
             broken(Broken::result, "freeze for %d s: %s", timeout, name_of(error));
             return false;
@@ -102,7 +101,7 @@ public:
     void maybe_reset() {
         if (!self_.once_in(4))
             return;
-        int64_t begun = now_ns();
+        int64_t begun = latest_tick();
         int error = reset(fd_, 3);
         may_have_ended("reset", error);
         if (error)
@@ -124,7 +123,7 @@ public:
 
 private:
     void may_have_ended(const char* what, int error) const {
-        bool expired = earliest_ && now_ns() >= earliest_ - tick;
+        bool expired = earliest_ && now_ns() >= earliest_;
         if (error && (error != EINVAL || !(expired || interference_.possible())))
             broken(Broken::result, "%s of a live hold: %s", what, name_of(error));
     }

@@ -35,10 +35,22 @@ void did(Done what) {
     shared->done[static_cast<int>(what)]++;
 }
 
-int64_t now_ns() {
+namespace {
+
+int64_t read_clock(clockid_t clock) {
     timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+
+} // namespace
+
+int64_t now_ns() {
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t latest_tick() {
+    return read_clock(CLOCK_MONOTONIC_COARSE);
 }
 
 void sleep_ms(int ms) {

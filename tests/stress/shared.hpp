@@ -77,6 +77,8 @@ void broken(Broken what, const char* format, ...) __attribute__((format(printf, 
 void did(Done what);
 
 int64_t now_ns();
+/* Up to when this machine has counted, which is where the kernel counts deadlines from. */
+int64_t latest_tick();
 void sleep_ms(int ms);
 /* How much longer than usual anything may take here. */
 int slowness();

@@ -2,7 +2,7 @@
 #include "clock.h"
 #include "../harness.h"
 
-static const int64_t second = 1000000000, tick = 1000000000 / 100;
+static const int64_t second = 1000000000;
 static int soon;
 static struct {
     bool running;
@@ -23,7 +23,7 @@ void clock_start(enum period period, int64_t begun, int64_t ended) {
     if (period != SOON && period != LATER)
         return;
     if (!timers[period].running)
-        timers[period].earliest = begun + timeout - tick; /* the kernel counts in ticks */
+        timers[period].earliest = begun + timeout;
     timers[period].latest = ended + timeout;
     timers[period].running = true;
 }

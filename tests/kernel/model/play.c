@@ -87,7 +87,7 @@ static int op_request_packed(long request, long b, long c) {
 }
 
 static int take_request(struct step step) {
-    int64_t begun = now_ns();
+    int64_t begun = latest_tick();
     int result = step.who == PASSER_BY
                      ? elsewhere(actor, op_request_packed, packed(step), patience_ms())
                      : call(process[step.who], op_request_packed, packed(step), 0, 0);
