@@ -32,7 +32,8 @@ std::shared_ptr<Guardian> Guardian::start(const Target& target, const Deadline& 
         the_system().start_guardian(target.fd.get(), target.filesystem.mountpoint.c_str()));
     if (!channel) {
         throw failure(Operation::freeze, target.filesystem, last_error(),
-                      fmt::format("its guardian, {}, cannot be started",
+                      fmt::format("its guardian, {}, cannot be started (LIBFREEZE_GUARDIAN "
+                                  "can name another)",
                                   libfreeze::quoted(guardian_program())));
     }
     return std::make_shared<Guardian>(std::move(channel), until);

@@ -36,6 +36,7 @@ class Traits:
     expected: int
     deadline: int
     packages: tuple[str, ...] = ("build", "tests")
+    full_packages: tuple[str, ...] = ()  # with --full, in addition
     takes_full: bool = False  # only a suite that has a longer form knows the option
     takes_kernels: bool = False
     only_full: bool = False  # takes so long that it runs with --full, or when named
@@ -44,8 +45,12 @@ class Traits:
 # In the order in which they run: what fails fast comes first.
 KNOWN = {
     "run-selftest": Traits(20, 120, ()),
-    "style": Traits(15, 300, ("style",), takes_full=True),
+    # clang-tidy looks at how the files are compiled
+    "style": Traits(15, 300, ("style",), ("lint", "build", "tests"), takes_full=True),
     "unit": Traits(10, 300),
+    "instrumented": Traits(
+        150, 1500, ("build", "tests"), ("lint", "vm"), takes_full=True
+    ),
     "host": Traits(60, 600, ("build", "tests", "vm")),
     "tool": Traits(180, 900, ("build", "tests", "vm")),
     "consumer": Traits(60, 600),
@@ -237,8 +242,11 @@ def build(screen: Screen, environment: dict[str, str]) -> bool:
             return False
         paths = [found.stdout.strip(), environment.get("PKG_CONFIG_PATH", "")]
         environment["PKG_CONFIG_PATH"] = ":".join(path for path in paths if path)
-    if not (BUILD / "build.ninja").exists():
-        command = ["meson", "setup", str(BUILD), str(ROOT)]
+    if not (BUILD / "tests").exists():
+        again = ["--reconfigure"] if (BUILD / "build.ninja").exists() else []
+        where = environment.get("PKG_CONFIG_PATH", "")  # meson would keep what it was at first
+        command = ["meson", "setup", *again, "-Dtests=enabled", f"-Dpkg_config_path={where}",
+                   str(BUILD), str(ROOT)]
         if not run_step("meson-setup", command, screen, environment):
             return False
     return run_step("compile", ["meson", "compile", "-C", str(BUILD)], screen, environment)
@@ -375,8 +383,8 @@ def failed_step(name: str) -> Outcome:
 def prepare(suites: list[str], arguments, screen: Screen, environment) -> Outcome | None:
     """Packages and the build; None, or the step that failed."""
     sets = {name for suite in suites for name in KNOWN.get(suite, OTHER).packages}
-    if arguments.full and "style" in suites:
-        sets |= {"lint", "build", "tests"}  # clang-tidy looks at how the files are compiled
+    if arguments.full:
+        sets |= {name for suite in suites for name in KNOWN.get(suite, OTHER).full_packages}
     if sets:
         setup = subprocess.run([ROOT / "tests/support/setup", *sorted(sets)], check=False)
         if setup.returncode != 0:

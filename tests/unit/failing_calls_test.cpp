@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /// Every system call of every operation fails, in turn, with each error it can have, once or for
-/// good.
+/// good; and before each, and before each reading of the clock, an hour passes.
 #include "fake_kernel.hpp"
 #include "reports.hpp"
 
@@ -57,10 +57,15 @@ libfreeze::Options timeout(const FakeKernel& kernel) {
     return options;
 }
 
+/// What was just frozen is frozen, unless the timeout has come before anybody could look.
+void check_frozen(FakeKernel& kernel, dev_t superblock) {
+    CHECK((kernel.is_frozen(superblock) || kernel.late_call || kernel.late_reading));
+}
+
 void one_guard(FakeKernel& kernel, Told& told) {
     FreezeGuard guard;
     if (tell(told, [&] { guard = FreezeGuard("/srv/dir", timeout(kernel)); })) {
-        CHECK(kernel.is_frozen(ext4));
+        check_frozen(kernel, ext4);
     }
     if (guard && kernel.patched) {
         tell(told, [&] { guard.extend(20s); });
@@ -83,8 +88,9 @@ void two_guards(FakeKernel& kernel, Told& told) {
     FreezeGuard second;
     tell(told, [&] { first = FreezeGuard("/srv", timeout(kernel)); });
     tell(told, [&] { second = FreezeGuard("/bind"); });
+    const std::uint64_t thaws_before_second = kernel.filesystems[ext4].thaws;
     thaw(kernel, first, 0, told);
-    thaw(kernel, second, 0, told);
+    thaw(kernel, second, thaws_before_second, told);
 }
 
 /// The second is in an image file on the first.
@@ -96,8 +102,8 @@ void stacked_group(FakeKernel& kernel, Told& told) {
     kernel.stacked = {{loop, {ext4}}};
     FreezeGuard guard;
     if (tell(told, [&] { guard = FreezeGuard({"/srv", "/image"}, timeout(kernel)); })) {
-        CHECK(kernel.is_frozen(ext4));
-        CHECK(kernel.is_frozen(loop));
+        check_frozen(kernel, ext4);
+        check_frozen(kernel, loop);
     }
     thaw(kernel, guard, 0, told);
     CHECK(kernel.stuck == 0);
@@ -221,36 +227,71 @@ void fail_everywhere(bool patched, const Scenario& scenario) {
     }
 }
 
+void check_late(FakeKernel& kernel, const Scenario& scenario) {
+    const Reports reports;
+    Told told;
+    scenario(kernel, told);
+    CHECK((kernel.late_call || kernel.readings > *kernel.late_reading));
+    check_aftermath(kernel, told);
+}
+
+void be_late_everywhere(bool patched, const Scenario& scenario) {
+    FakeKernel punctual;
+    punctual.patched = patched;
+    Told told;
+    scenario(punctual, told);
+    for (std::size_t number = 0; number < punctual.calls.size(); ++number) {
+        FakeKernel kernel;
+        kernel.patched = patched;
+        kernel.late_call = number;
+        INFO("late: call " << number << ", " << punctual.calls[number].name);
+        check_late(kernel, scenario);
+    }
+    for (std::size_t number = 0; number < punctual.readings; ++number) {
+        FakeKernel kernel;
+        kernel.patched = patched;
+        kernel.late_reading = number;
+        INFO("late: reading " << number << " of the clock");
+        check_late(kernel, scenario);
+    }
+}
+
+/// What may go wrong at any point of a scenario.
+void trouble_everywhere(bool patched, const Scenario& scenario) {
+    fail_everywhere(patched, scenario);
+    be_late_everywhere(patched, scenario);
+}
+
 } // namespace
 
-TEST_CASE("a call that fails leaves nothing frozen and nothing open, and no success is claimed") {
+TEST_CASE("trouble leaves nothing frozen and nothing open, and no success is claimed") {
     const bool patched = GENERATE(false, true);
     SECTION("one guard") {
-        fail_everywhere(patched, one_guard);
+        trouble_everywhere(patched, one_guard);
     }
     SECTION("through a FIFO") {
-        fail_everywhere(patched, through_a_fifo);
+        trouble_everywhere(patched, through_a_fifo);
     }
     SECTION("destructor only") {
-        fail_everywhere(patched, destructor_only);
+        trouble_everywhere(patched, destructor_only);
     }
     SECTION("two guards") {
-        fail_everywhere(patched, two_guards);
+        trouble_everywhere(patched, two_guards);
     }
     SECTION("stacked group") {
-        fail_everywhere(patched, stacked_group);
+        trouble_everywhere(patched, stacked_group);
     }
     SECTION("independent group") {
-        fail_everywhere(patched, independent_group);
+        trouble_everywhere(patched, independent_group);
     }
     SECTION("released and adopted") {
-        fail_everywhere(patched, released_and_adopted);
+        trouble_everywhere(patched, released_and_adopted);
     }
     SECTION("guarded group") {
-        fail_everywhere(patched, guarded_group);
+        trouble_everywhere(patched, guarded_group);
     }
     SECTION("thawed by another") {
-        fail_everywhere(patched, thawed_by_another);
+        trouble_everywhere(patched, thawed_by_another);
     }
 }
 

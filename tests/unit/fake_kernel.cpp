@@ -15,6 +15,8 @@ using libfreeze::Clock;
 
 namespace {
 
+constexpr auto long_time = std::chrono::hours(1);
+
 const char* request_name(unsigned long code) {
     switch (code) {
     case FIFREEZE:
@@ -88,6 +90,14 @@ void FakeKernel::advance(std::chrono::nanoseconds time) {
     expire();
 }
 
+libfreeze::Clock::time_point FakeKernel::now() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (late_reading == readings++) {
+        advance(long_time);
+    }
+    return now_;
+}
+
 bool FakeKernel::is_frozen(dev_t superblock) {
     return filesystems.at(superblock).frozen;
 }
@@ -131,6 +141,9 @@ dev_t FakeKernel::superblock_of(int fd) const {
 
 bool FakeKernel::fails(const std::string& name, int fd, std::int64_t argument) {
     const std::size_t number = calls.size();
+    if (late_call == number) {
+        advance(long_time);
+    }
     bool fail = failing_call == number;
     if (failing_call && sticky && number > *failing_call) {
         fail = calls[*failing_call].name == name;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /// A kernel small enough to be seen through: the hold table of the patched kernels and the plain
 /// freeze of a stock one, a mount table, file descriptors, a clock that stands still, and any call
-/// failing on demand.
+/// failing, and any reading of the clock late, on demand.
 #pragma once
 
 #include "system.hpp"
@@ -102,6 +102,9 @@ public:
     std::function<bool(const std::string& name, dev_t superblock)> failing_request;
     std::vector<Call> calls;
     std::set<int> open_files;
+    /// The call, and the reading of the clock (from 0), before which a long time passes.
+    std::optional<std::size_t> late_call, late_reading;
+    std::size_t readings = 0;
 
     /// A filesystem on a block device, at a path; the device is in /dev and sysfs.
     void mount(const std::string& path, dev_t device, const std::string& name);
@@ -124,7 +127,7 @@ public:
     int ioctl(int fd, unsigned long request, std::int64_t* argument) override;
     int syncfs(int fd) override;
     pid_t getpid() noexcept override { return process; }
-    libfreeze::Clock::time_point now() noexcept override { return now_; }
+    libfreeze::Clock::time_point now() noexcept override;
     int mount_id(int fd, std::uint64_t* id) override;
     int mounts(std::vector<libfreeze::Mount>* result) override;
     int read_file(const std::string& path, std::string* text) override;
