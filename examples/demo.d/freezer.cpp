@@ -41,10 +41,11 @@ public:
         try {
             if (request == "write")
                 return write();
-            if (request == "thaw")
+            if (request == "thaw") {
                 guard_.thaw();
-            else
+            } else {
                 freeze(std::stoi(request.substr(request.find(' '))));
+            }
             return 0;
         } catch (const std::system_error& error) {
             fmt::print("    freezer: {}\n", error.what());
@@ -60,7 +61,7 @@ private:
         guard_ = libfreeze::FreezeGuard(mountpoint_, options);
     }
 
-    int write() const {
+    [[nodiscard]] int write() const {
         const std::string path = mountpoint_ + "/log";
         const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644); // blocks
         const bool written = fd >= 0 && ::write(fd, "frozen\n", 7) == 7;

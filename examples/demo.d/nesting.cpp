@@ -161,10 +161,11 @@ private:
             return strerrorname_np(reply.error);
         }
         if (!starts) {
-            if (holds_)
+            if (holds_) {
                 timeline.fill(row_, {since_, reply.at}, '=');
-            else
+            } else {
                 timeline.mark(row_, reply.at, '!'); // thawed what it had not frozen
+            }
         }
         holds_ = starts;
         since_ = reply.at;
