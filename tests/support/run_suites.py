@@ -40,6 +40,7 @@ class Traits:
     takes_full: bool = False  # only a suite that has a longer form knows the option
     takes_kernels: bool = False
     only_full: bool = False  # takes so long that it runs with --full, or when named
+    quiet: bool = False  # it compares times, so no kernel is built meanwhile
 
 
 # In the order in which they run: what fails fast comes first.
@@ -54,6 +55,7 @@ KNOWN = {
     "host": Traits(60, 600, ("build", "tests", "vm")),
     "tool": Traits(180, 900, ("build", "tests", "vm")),
     "consumer": Traits(60, 600),
+    "bench": Traits(70, 900, ("build", "tests", "vm"), takes_full=True, quiet=True),
     "demo": Traits(300, 2400, ("build", "kernel", "vm")),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),
     "patches": Traits(
@@ -396,9 +398,10 @@ def prepare(suites: list[str], arguments, screen: Screen, environment) -> Outcom
 
 @contextlib.contextmanager
 def building_ahead(suites: list[str], kernels: list[str], environment):
-    """The kernels that will be needed, built while the suites before that mostly wait."""
+    """The kernels that will be needed, built while the suites before that mostly wait. Yields the
+    process group that does it, or None."""
     if not any("kernel" in KNOWN.get(suite, OTHER).packages for suite in suites):
-        yield
+        yield None
         return
     LOGS.mkdir(parents=True, exist_ok=True)
     log = (LOGS / "build-ahead.log").open("wb")
@@ -407,11 +410,26 @@ def building_ahead(suites: list[str], kernels: list[str], environment):
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
     )
     try:
-        yield
+        yield builder.pid
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(builder.pid, signal.SIGTERM)
         builder.wait()
+
+
+@contextlib.contextmanager
+def standing_still(group: int | None):
+    """Stops a process group meanwhile."""
+    def tell(number: int) -> None:
+        if group:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, number)
+
+    tell(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        tell(signal.SIGCONT)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -459,12 +477,14 @@ def main(argv: list[str]) -> int:
         if broken := prepare(suites, arguments, screen, environment):
             outcomes.append(broken)
             return close(outcomes)
-        with building_ahead(suites, arguments.kernel, environment):
+        with building_ahead(suites, arguments.kernel, environment) as builder:
             for index, suite in enumerate(suites, 1):
                 title = f"[{index}/{len(suites)}] {suite}"
                 outcome = Outcome(suite)
                 outcomes.append(outcome)
-                run_suite(outcome, title, expected[suite], arguments, screen, environment)
+                quiet = KNOWN.get(suite, OTHER).quiet
+                with standing_still(builder if quiet else None):
+                    run_suite(outcome, title, expected[suite], arguments, screen, environment)
                 if not outcome.reader.failures:
                     times[time_key(suite, arguments)] = round(outcome.seconds, 1)
         save_times(times)
