@@ -54,14 +54,14 @@ Outcome join(Member& member, std::chrono::nanoseconds timeout) noexcept {
     }
 }
 
-bool needs_guardian(const Member& member, const Options& options) noexcept {
+bool needs_guardian(const Member& member, const Options& options) {
     constexpr auto none = std::chrono::milliseconds::zero();
     if (options.guardian != UseGuardian::automatic) {
         return options.guardian == UseGuardian::always;
     }
     return options.acquire_timeout != none ||
-           (options.timeout != none &&
-            probe_timeout(member.target.fd.get()) == errc::unsupported_by_kernel);
+           (options.timeout != none && member.superblock->why_no_timeouts(member.target.fd.get()) ==
+                                           errc::unsupported_by_kernel);
 }
 
 std::error_code sync(const Member& member) noexcept {

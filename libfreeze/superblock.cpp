@@ -172,7 +172,7 @@ Outcome Superblock::join(int fd, std::chrono::nanoseconds timeout,
     }
     fresh->guardian = std::move(guardian);
     if (!fresh->guardian) {
-        fresh->no_timeouts = current_ ? current_->no_timeouts : probe_timeout(fd);
+        fresh->no_timeouts = current_ ? current_->no_timeouts : ask_for_timeouts(fd);
     }
     if (const auto error = forbids(*fresh, timeout, false)) {
         return {error, {}};
@@ -204,7 +204,7 @@ Outcome Superblock::adopt(int fd, std::chrono::nanoseconds timeout, Seat* seat) 
     auto hold = current_ ? current_ : std::make_shared<Hold>();
     std::list<Deadline> mine{deadline_after(timeout)};
     if (!current_) {
-        hold->no_timeouts = probe_timeout(fd);
+        hold->no_timeouts = ask_for_timeouts(fd);
     }
     if (const auto error = forbids(*hold, timeout, true)) {
         return {error, {}};
@@ -260,6 +260,23 @@ Outcome Superblock::leave(int fd, Seat* seat) {
         remove(seat);
     }
     return outcome;
+}
+
+std::error_code Superblock::why_no_timeouts(int fd) {
+    const std::lock_guard lock(mutex_);
+    return ask_for_timeouts(fd);
+}
+
+/// That it is not allowed may change.
+std::error_code Superblock::ask_for_timeouts(int fd) noexcept {
+    if (why_no_timeouts_) {
+        return *why_no_timeouts_;
+    }
+    const std::error_code answer = probe_timeout(fd);
+    if (!answer || answer == errc::unsupported_by_kernel) {
+        why_no_timeouts_ = answer;
+    }
+    return answer;
 }
 
 bool Superblock::is_held() {

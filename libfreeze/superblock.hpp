@@ -79,6 +79,8 @@ public:
     Outcome adopt(int fd, std::chrono::nanoseconds timeout, Seat* seat);
     Outcome extend(int fd, std::chrono::nanoseconds timeout, Seat* seat);
     Outcome leave(int fd, Seat* seat);
+    /// As probe_timeout(), but the kernel is asked once.
+    std::error_code why_no_timeouts(int fd);
     /// Whether a guard holds it, as far as is known.
     [[nodiscard]] bool is_held();
     /// Leaves the hold to the next adopt().
@@ -87,11 +89,13 @@ public:
     void abandon(Seat* seat) noexcept;
 
 private:
+    std::error_code ask_for_timeouts(int fd) noexcept;
     void remove(Seat* seat) noexcept;
     void forget_ended() noexcept;
 
     std::mutex mutex_;
     std::shared_ptr<Hold> current_; ///< the live one; none if nobody has a seat on it
+    std::optional<std::error_code> why_no_timeouts_; ///< the kernel's answer; none: not asked yet
 };
 
 } // namespace libfreeze

@@ -427,6 +427,13 @@ TEST_CASE("a forked child's own guards are independent of its parent's") {
     CHECK(kernel.is_frozen(ext4));
 }
 
+TEST_CASE("the kernel is asked once whether it has timeouts") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(false, true);
+    { const FreezeGuard guard("/srv", with_timeout(10s)); }
+    CHECK(kernel.count("FIFREEZE_RESET_TIMEOUT") == 1);
+}
+
 TEST_CASE("a security module that forbids the question forbids timeouts only") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
