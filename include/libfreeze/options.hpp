@@ -28,15 +28,16 @@ enum class UseGuardian {
 
 /// How to freeze. The defaults work on every kernel.
 struct Options {
-    /// After this time the kernel thaws the filesystem by itself, and the guard reports
-    /// errc::expired.
+    /// After this time the kernel, or a guardian, thaws the filesystem by itself, and the guard
+    /// reports errc::expired.
     ///
     /// Zero: no timeout. The kernel counts whole seconds and knows no timeout below two, so the
     /// time is rounded up to whole seconds and to two at least. It runs from the completed freeze;
     /// time in which the machine sleeps does not count. Negative, or more than max_timeout: ERANGE.
-    /// Where the kernel has not the timeout patch a guardian does it, and after release() too;
-    /// with UseGuardian::never, and for adopt(), a timeout is errc::unsupported_by_kernel there and
-    /// nothing is frozen.
+    /// Where the kernel has not the timeout patch a guardian does it, and after release() too; with
+    /// UseGuardian::never a timeout is errc::unsupported_by_kernel there and nothing is frozen. So
+    /// is it for adopt(): the guardian of whoever froze may still keep another deadline, and
+    /// nothing could tell it to wait longer.
     std::chrono::milliseconds timeout{0};
 
     /// How long the constructor may take to flush and freeze, which else may block for ever (a

@@ -90,10 +90,10 @@ Parser::Parser(Arguments& arguments) : arguments_(arguments) {
                 "The manual is freezectl(8).");
 
     CLI::App* const run = add("run", "Freeze, run COMMAND, thaw");
-    add_timeout(run, "Kill COMMAND after TIME, and have the kernel thaw");
+    add_timeout(run, "Thaw after TIME, come what may, and kill COMMAND");
     add_paths(run, true);
     CLI::App* const freeze = add("freeze", "Freeze, and leave it so: all PATHs, or none");
-    add_timeout(freeze, "Have the kernel thaw after TIME");
+    add_timeout(freeze, "Thaw after TIME, come what may");
     add_paths(freeze, true);
     CLI::App* const thaw = add("thaw", "Thaw, also what another program froze");
     add_paths(thaw, true);
