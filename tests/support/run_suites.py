@@ -121,6 +121,30 @@ class Lines:
         return [rest.decode(errors="replace")] if rest else []
 
 
+def is_running(group: int) -> bool:
+    """Whether a process of that group is left; a zombie is none."""
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = file.read_text().rsplit(")", 1)[1].split()[:3]
+            if int(its_group) == group and state != "Z":
+                return True
+    return False
+
+
+def end_group(process: subprocess.Popen, patience: float) -> None:
+    """Ends all of the group that a process leads, and returns when they have ended; a task in D
+    state outlives this and is left to itself."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            if not is_running(process.pid):
+                process.poll()
+                return
+            time.sleep(0.1)
+
+
 class Child:
     """A child in a process group of its own, that is given up and never waited for in vain."""
 
@@ -166,15 +190,7 @@ class Child:
         return not self.selector.get_map()
 
     def kill(self) -> None:
-        """Ends the whole group; a task in D state outlives this and is left to itself."""
-        for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-            try:
-                os.killpg(self.process.pid, number)
-            except ProcessLookupError:
-                return
-            until = time.monotonic() + patience
-            while not self.ended() and time.monotonic() < until:
-                time.sleep(0.1)
+        end_group(self.process, 5)
         # Popen must not complain of, or wait for, a child that cannot die.
         self.process.returncode = self.process.returncode or -signal.SIGKILL
 
@@ -412,9 +428,7 @@ def building_ahead(suites: list[str], kernels: list[str], environment):
     try:
         yield builder.pid
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(builder.pid, signal.SIGTERM)
-        builder.wait()
+        end_group(builder, 10)
 
 
 @contextlib.contextmanager

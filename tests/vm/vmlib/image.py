@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Kernel images: built once for what goes into them, and kept in the cache."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -87,9 +88,21 @@ def make_environment():
     return env
 
 
+@contextlib.contextmanager
+def running(command, **options):
+    """A child that does not outlive this process's own interruption."""
+    with subprocess.Popen(command, **options) as child:
+        try:
+            yield child
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+
+
 def run_make(command, log, progress):
     """Run make, its output into the log file; a failure shows the log's end."""
-    with open(log, "w") as out, subprocess.Popen(
+    with open(log, "w") as out, running(
             command, env=make_environment(), text=True, errors="replace",
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as make:
         for line in make.stdout:
