@@ -94,6 +94,42 @@ bool all_guardians_end() {
     return Clock::now() < until;
 }
 
+std::filesystem::path about(pid_t process) {
+    return std::filesystem::path("/proc") / std::to_string(process);
+}
+
+/// In kilobytes; see proc_pid_status(5).
+int memory(pid_t process, const std::string& name) {
+    std::ifstream file(about(process) / "status");
+    for (std::string line; std::getline(file, line);) {
+        if (line.substr(0, name.size() + 1) == name + ":") {
+            return std::stoi(line.substr(name.size() + 1));
+        }
+    }
+    return -1;
+}
+
+/// What a process has open on the filesystem under test.
+std::vector<std::string> open_there(pid_t process) {
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(about(process) / "fd")) {
+        const std::string name = std::filesystem::read_symlink(entry.path());
+        if (name.rfind(subject().mountpoint.string(), 0) == 0) {
+            found.push_back(name);
+        }
+    }
+    return found;
+}
+
+/// Whether a process may tell the kernel never to kill it when memory runs out.
+bool may_be_spared() {
+    Actor actor([] {
+        std::ofstream file("/proc/self/oom_score_adj");
+        return file << -1000 << std::flush ? 0 : 1;
+    });
+    return actor.ends_within(5s) && actor.status == 0;
+}
+
 /// How soon a writer goes on after a program is killed that has frozen and then done `rest`.
 std::chrono::milliseconds freed_after_kill(const std::function<void()>& rest) {
     Signal frozen;
@@ -260,6 +296,68 @@ TEST_CASE("other signals do not reach the guardian") {
     guard.thaw();
 }
 
+TEST_CASE("a guardian that has thawed at its deadline does not thaw again when the program dies") {
+    Signal frozen;
+    Actor program([&] {
+        const FreezeGuard guard(subject().mountpoint, guarded(2s));
+        frozen.give();
+        std::this_thread::sleep_for(60s);
+        return 0;
+    });
+    REQUIRE(frozen.wait());
+    REQUIRE(Writer().gets_through_within(10s));
+    REQUIRE(testing::run({"fsfreeze", "-f", subject().mountpoint.string()}) == 0);
+    program.kill();
+    CHECK(program.ends_within(5s));
+    CHECK(all_guardians_end());
+    Writer writer;
+    CHECK(writer.is_blocked());
+    CHECK(testing::run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
+    CHECK(writer.gets_through_within(5s));
+}
+
+TEST_CASE("a guardian that looks if its freeze has lasted leaves nothing frozen") {
+    FreezeGuard guard(subject().mountpoint, guarded());
+    REQUIRE(testing::run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
+    std::error_code error;
+    guard.extend(5s, error);
+    CHECK(error == errc::expired);
+    CHECK(Writer().gets_through_within(3s));
+}
+
+TEST_CASE("the guardian is locked in memory, and spared when that runs out") {
+    FreezeGuard guard(subject().mountpoint, guarded());
+    const pid_t guardian = guardians().at(0);
+    CHECK(memory(guardian, "VmRSS") > 0);
+    const int of_the_kernel = 16; // what it shows to every process (vdso) is never swapped out
+    CHECK(memory(guardian, "VmLck") >= memory(guardian, "VmRSS") - of_the_kernel);
+    int score = 0;
+    std::ifstream(about(guardian) / "oom_score_adj") >> score;
+    CHECK(score == (may_be_spared() ? -1000 : 0));
+    guard.thaw();
+}
+
+TEST_CASE("the guardian has nothing of the filesystem but the descriptor to freeze it by") {
+    Signal frozen;
+    const Actor program([&] { // which has more
+        Options options = guarded();
+        options.allow_self_deadlock = true;
+        const bool there = ::chdir(subject().mountpoint.c_str()) == 0;
+        const int log = ::open("log", O_WRONLY | O_CREAT | O_APPEND, 0644); // for exec, too
+        const FreezeGuard guard(".", options);
+        if (there && log >= 0) {
+            frozen.give();
+        }
+        std::this_thread::sleep_for(60s);
+        return 0;
+    });
+    REQUIRE(frozen.wait());
+    const pid_t guardian = guardians().at(0);
+    CHECK(open_there(program.pid()).size() == 2);
+    CHECK(open_there(guardian) == std::vector<std::string>{subject().mountpoint});
+    CHECK(std::filesystem::read_symlink(about(guardian) / "cwd") == "/");
+}
+
 TEST_CASE("the guardian leaves the program nothing to reap, and nothing behind") {
     FreezeGuard(subject().mountpoint, guarded(30s)).thaw();
     CHECK(all_guardians_end());
@@ -302,12 +400,11 @@ TEST_CASE("a freeze that a stuck writer holds up is given up in time, and undone
     const auto begin = Clock::now();
     const FreezeGuard guard(subject().mountpoint, options, error);
     const auto took = Clock::now() - begin;
-    CHECK(error == errc::acquire_timeout);
-    CHECK(took >= 300ms);
-    CHECK(took <= 300ms + prompt());
-
     const fanotify_response allow{event.fd, FAN_ALLOW};
     REQUIRE(::write(events, &allow, sizeof(allow)) == sizeof(allow));
+    REQUIRE(error == errc::acquire_timeout);
+    CHECK(took >= 300ms);
+    CHECK(took <= 300ms + prompt());
     CHECK(opener.ends_within(20s));
     CHECK(Writer().gets_through_within(20s));
     CHECK(all_guardians_end());
