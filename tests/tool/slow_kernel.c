@@ -7,6 +7,10 @@
  *   SLOW_KERNEL_TIMEOUTS=FILE there are freeze timeouts, but nothing ever expires; what is reset is
  *                             written to FILE
  *   SLOW_KERNEL_THAW=5        a thaw fails with this errno
+ *   SLOW_KERNEL_STEP=frozen   the program stops at this step until something is written to
+ *   SLOW_KERNEL_GATE=FILE     this file, which tells by being there that it has come so far. Steps:
+ *                             syncfs, synced, freeze, frozen, thaw, thawed (before and after each),
+ *                             and the name of a program, when it is loaded
  */
 #define _GNU_SOURCE
 #include <libfreeze/ioctl.h>
@@ -17,6 +21,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,6 +41,25 @@ static void take_time(void) {
         ;
 }
 
+/* Not for ever: the test may be gone. */
+static void step(const char* name) {
+    const char *wanted = getenv("SLOW_KERNEL_STEP"), *gate = getenv("SLOW_KERNEL_GATE");
+    struct timespec moment = {0, 5000000};
+    struct stat file = {0};
+    int fd;
+
+    if (!wanted || !gate || strcmp(wanted, name) != 0)
+        return;
+    fd = open(gate, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
+    for (int i = 0; i < 12000 && fstat(fd, &file) == 0 && file.st_size == 0; i++)
+        nanosleep(&moment, NULL);
+    close(fd);
+}
+
+__attribute__((constructor)) static void loaded(void) {
+    step(program_invocation_short_name);
+}
+
 static int reset(const char* file, int64_t seconds) {
     int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 
@@ -48,26 +73,42 @@ static int reset(const char* file, int64_t seconds) {
 static int freeze(int fd) {
     int result, error;
 
+    step("freeze");
     take_time();
     result = (int)syscall(SYS_ioctl, fd, FIFREEZE, NULL);
     error = errno;
     take_time();
+    step("frozen");
     errno = error;
     return result;
 }
 
 static int thaw(int fd) {
+    int result, error;
+
+    step("thaw");
     take_time();
     if (number("SLOW_KERNEL_THAW")) {
         errno = (int)number("SLOW_KERNEL_THAW");
         return -1;
     }
-    return (int)syscall(SYS_ioctl, fd, FITHAW, NULL);
+    result = (int)syscall(SYS_ioctl, fd, FITHAW, NULL);
+    error = errno;
+    step("thawed");
+    errno = error;
+    return result;
 }
 
 int syncfs(int fd) {
+    int result, error;
+
+    step("syncfs");
     take_time();
-    return (int)syscall(SYS_syncfs, fd);
+    result = (int)syscall(SYS_syncfs, fd);
+    error = errno;
+    step("synced");
+    errno = error;
+    return result;
 }
 
 int ioctl(int fd, unsigned long request, ...) {
