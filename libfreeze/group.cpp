@@ -250,7 +250,7 @@ void Group::flush(std::chrono::nanoseconds budget) {
 void Group::sync() {
     in_parallel(members_.size(), [this](std::size_t number) {
         Member& member = members_[number];
-        if (!member.stack.suspended && !member.superblock->is_held()) {
+        if (!member.stack.suspended && !member.superblock->is_held(member.guardian.get())) {
             member.outcome.code = libfreeze::sync(member);
         }
     });

@@ -32,6 +32,7 @@ public:
     std::error_code freeze(int fd, std::int64_t seconds) noexcept;
     Outcome reset(int fd, std::int64_t seconds) noexcept;
     Outcome thaw(int fd) noexcept;
+    [[nodiscard]] const Deadline& until() const noexcept { return until_; }
     /// Leaves it frozen. Where only the guardian knows the deadline it stays until then.
     void release() noexcept;
 

@@ -150,7 +150,10 @@ std::shared_ptr<Superblock> Superblock::find(dev_t device) {
 
 Outcome Superblock::join(int fd, std::chrono::nanoseconds timeout,
                          std::shared_ptr<Guardian> guardian, Seat* seat) {
-    const std::lock_guard lock(mutex_);
+    const auto lock = wait(guardian.get());
+    if (!lock) {
+        return {make_error_code(errc::acquire_timeout), {}};
+    }
     auto fresh = std::make_shared<Hold>();
     std::list<Deadline> mine(1);
     if (current_) {
@@ -279,9 +282,14 @@ std::error_code Superblock::ask_for_timeouts(int fd) noexcept {
     return answer;
 }
 
-bool Superblock::is_held() {
-    const std::lock_guard lock(mutex_);
-    return current_ != nullptr;
+bool Superblock::is_held(const Guardian* guardian) {
+    const auto lock = wait(guardian);
+    return !lock || current_ != nullptr;
+}
+
+std::unique_lock<TimedMutex> Superblock::wait(const Guardian* guardian) {
+    const Deadline until = guardian == nullptr ? std::nullopt : guardian->until();
+    return until ? std::unique_lock(mutex_, *until - the_system().now()) : std::unique_lock(mutex_);
 }
 
 void Superblock::release(Seat* seat) noexcept {

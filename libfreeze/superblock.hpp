@@ -4,6 +4,7 @@
 
 #include "guardian.hpp"
 #include "system.hpp"
+#include "timed_mutex.hpp"
 
 #include <chrono>
 #include <list>
@@ -65,6 +66,7 @@ struct Seat {
 ///
 /// Thread-safe: one mutex per superblock. It is held across FIFREEZE only if no guard holds the
 /// filesystem (or, on a stock kernel, if someone has thawed it), so no extend() waits for a freeze.
+/// Another guard that is to be made meanwhile does, no longer than its guardian may.
 class Superblock final {
 public:
     /// The one with that number; guards of this process share it.
@@ -81,8 +83,9 @@ public:
     Outcome leave(int fd, Seat* seat);
     /// As probe_timeout(), but the kernel is asked once.
     std::error_code why_no_timeouts(int fd);
-    /// Whether a guard holds it, as far as is known.
-    [[nodiscard]] bool is_held();
+    /// Whether a guard holds it, as far as is known, or is still busy with freezing it when the
+    /// time of `guardian` (null: for ever) is over.
+    [[nodiscard]] bool is_held(const Guardian* guardian);
     /// Leaves the hold to the next adopt().
     void release(Seat* seat) noexcept;
     /// Gives the seat up although the kernel did not thaw.
@@ -90,10 +93,12 @@ public:
 
 private:
     std::error_code ask_for_timeouts(int fd) noexcept;
+    /// Waits for the other guards; without the mutex if the time of `guardian` is over before.
+    std::unique_lock<TimedMutex> wait(const Guardian* guardian);
     void remove(Seat* seat) noexcept;
     void forget_ended() noexcept;
 
-    std::mutex mutex_;
+    TimedMutex mutex_;
     std::shared_ptr<Hold> current_; ///< the live one; none if nobody has a seat on it
     std::optional<std::error_code> why_no_timeouts_; ///< the kernel's answer; none: not asked yet
 };

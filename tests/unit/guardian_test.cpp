@@ -10,6 +10,7 @@
 #include <catch2/generators/catch_generators_all.hpp>
 
 #include <cerrno>
+#include <future>
 #include <stdexcept>
 #include <string>
 
@@ -156,6 +157,32 @@ TEST_CASE("a freeze that takes too long is given up") {
     }
     CHECK(kernel.count("syncfs") == 0); // it could block this process
     CHECK(kernel.guardians.empty());
+    CHECK(kernel.open_files.empty());
+}
+
+TEST_CASE("a freeze that waits for another guard's, which takes too long, is given up") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    std::promise<void> go_on;
+    std::promise<void> freezing;
+    kernel.on_request = [&](const std::string& name, dev_t) {
+        if (name == "FIFREEZE") {
+            freezing.set_value();
+            go_on.get_future().wait();
+        }
+    };
+    auto blocked = std::async(std::launch::async, [] { FreezeGuard("/srv").thaw(); });
+    freezing.get_future().wait();
+    Options options;
+    options.acquire_timeout = 20ms;
+    options.flush_budget = GENERATE(0s, 10s);
+    auto second = std::async(
+        std::launch::async, [&] { return code_of([&] { FreezeGuard("/bind", options).thaw(); }); });
+    CHECK(second.wait_for(10s) == std::future_status::ready);
+    go_on.set_value();
+    blocked.get();
+    CHECK(second.get() == errc::acquire_timeout);
+    CHECK_FALSE(kernel.is_frozen(ext4));
     CHECK(kernel.open_files.empty());
 }
 
