@@ -45,6 +45,15 @@ void rank_by_rank(Iterator first, Iterator last, const Work& work) noexcept {
     }
 }
 
+bool is_frozen(const Member& member) noexcept {
+    return member.is_held();
+}
+
+/// It was given up, but no write to it gets through before the kernel is done with it.
+bool is_still_freezing(const Member& member) noexcept {
+    return !member.is_held() && member.outcome.code == errc::acquire_timeout;
+}
+
 Outcome join(Member& member, std::chrono::nanoseconds timeout) noexcept {
     try {
         return member.superblock->join(member.target.fd.get(), timeout,
@@ -302,17 +311,20 @@ void Group::leave() noexcept {
         if (!member.is_held()) {
             return;
         }
-        if (rests_on_held(member)) { // it would wait for that one's thaw, unkillable
+        if (rests_on(member, is_frozen)) { // it would wait for that one's thaw, unkillable
             member.outcome = {system_error_code(EDEADLK), {}};
+        } else if (member.seat.hold->guardian && rests_on(member, is_still_freezing)) {
+            member.superblock->abandon(&member.seat); // the guardian thaws, and waits in our place
         } else {
             member.outcome = member.superblock->leave(member.target.fd.get(), &member.seat);
         }
     });
 }
 
-bool Group::rests_on_held(const Member& member) const noexcept {
-    return std::any_of(members_.begin(), members_.end(), [&member](const Member& other) {
-        return other.rank < member.rank && other.is_held() &&
+/// Whether it is, or may be, stacked on any such member.
+bool Group::rests_on(const Member& member, bool (*which)(const Member&)) const noexcept {
+    return std::any_of(members_.begin(), members_.end(), [&](const Member& other) {
+        return other.rank < member.rank && which(other) &&
                (!member.stack.complete ||
                 member.stack.superblocks.count(other.target.superblock) != 0);
     });

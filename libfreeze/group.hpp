@@ -64,7 +64,7 @@ private:
     void set_skipped_aside();
     void extend(std::chrono::milliseconds timeout, Operation operation);
     void leave() noexcept;
-    [[nodiscard]] bool rests_on_held(const Member& member) const noexcept;
+    [[nodiscard]] bool rests_on(const Member& member, bool (*which)(const Member&)) const noexcept;
     void report() const noexcept;
 
     std::vector<Member> members_;

@@ -85,6 +85,11 @@ Outcome Guardian::thaw(int fd) noexcept {
     return ask_about_hold(fd, GUARDIAN_THAW, 0);
 }
 
+void Guardian::let_go() noexcept {
+    guardian_reply reply{};
+    ask(GUARDIAN_THAW, 0, the_system().now(), &reply);
+}
+
 void Guardian::release() noexcept {
     guardian_reply reply{};
     ask(GUARDIAN_RELEASE, 0, std::nullopt, &reply);

@@ -32,6 +32,8 @@ public:
     std::error_code freeze(int fd, std::int64_t seconds) noexcept;
     Outcome reset(int fd, std::int64_t seconds) noexcept;
     Outcome thaw(int fd) noexcept;
+    /// Thaws when it can. Does not wait for that.
+    void let_go() noexcept;
     [[nodiscard]] const Deadline& until() const noexcept { return until_; }
     /// Leaves it frozen. Where only the guardian knows the deadline it stays until then.
     void release() noexcept;

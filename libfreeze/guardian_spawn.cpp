@@ -112,6 +112,7 @@ int hear_guardian(int channel, guardian_reply* reply, const Deadline& until) {
         ready = ::poll(&what, 1, time_left(until));
     } while ((ready < 0 && errno == EINTR) || (ready == 0 && time_left(until) != 0));
     if (ready == 0) {
+        ::shutdown(channel, SHUT_RDWR); // a forked child may keep it open
         errno = ETIMEDOUT;
         return -1;
     }

@@ -305,6 +305,10 @@ void Superblock::release(Seat* seat) noexcept {
 
 void Superblock::abandon(Seat* seat) noexcept {
     const std::lock_guard lock(mutex_);
+    const Hold& hold = *seat->hold;
+    if (hold.guardian && hold.seats.size() == 1) {
+        hold.guardian->let_go();
+    }
     remove(seat);
 }
 

@@ -88,7 +88,7 @@ public:
     [[nodiscard]] bool is_held(const Guardian* guardian);
     /// Leaves the hold to the next adopt().
     void release(Seat* seat) noexcept;
-    /// Gives the seat up although the kernel did not thaw.
+    /// Gives the seat up although the kernel did not thaw; a guardian thaws when it can.
     void abandon(Seat* seat) noexcept;
 
 private:

@@ -42,7 +42,9 @@ struct Options {
 
     /// How long the constructor may take to flush and freeze, which else may block for ever (a
     /// writer that waits for a permission event, a suspended device). Zero: as long as it takes.
-    /// After that time it is errc::acquire_timeout, and what is frozen later is thawed at once.
+    /// After that time it is errc::acquire_timeout, and what is frozen later is thawed at once. Of
+    /// several filesystems, those that are on top of it stay frozen until then: their thaw has to
+    /// write to it.
     std::chrono::milliseconds acquire_timeout{0};
 
     /// A guardian costs a millisecond or two. Its executable is where the library was installed

@@ -151,6 +151,40 @@ std::chrono::milliseconds freed_after_kill(const std::function<void()>& rest) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(took);
 }
 
+/// A program that has begun to write, and waits for a permission: no freeze gets through meanwhile.
+class StuckWriter final {
+public:
+    StuckWriter() {
+        std::ofstream(file_).put('x');
+        REQUIRE(events_ >= 0);
+        REQUIRE(::fanotify_mark(events_, FAN_MARK_ADD, FAN_OPEN_PERM, AT_FDCWD, file_.c_str()) ==
+                0);
+        opener_ = std::make_unique<Actor>(
+            [&] { return ::open(file_.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC) < 0 ? 1 : 0; });
+        REQUIRE(::read(events_, &event_, sizeof(event_)) == sizeof(event_));
+    }
+    ~StuckWriter() {
+        ::close(event_.fd);
+        ::close(events_);
+    }
+    StuckWriter(const StuckWriter&) = delete;
+    StuckWriter& operator=(const StuckWriter&) = delete;
+    StuckWriter(StuckWriter&&) = delete;
+    StuckWriter& operator=(StuckWriter&&) = delete;
+
+    bool goes_on() {
+        const fanotify_response allow{event_.fd, FAN_ALLOW};
+        return ::write(events_, &allow, sizeof(allow)) == sizeof(allow) &&
+               opener_->ends_within(20s);
+    }
+
+private:
+    std::string file_ = subject().mountpoint / "stuck";
+    int events_ = ::fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY | O_CLOEXEC);
+    fanotify_event_metadata event_{};
+    std::unique_ptr<Actor> opener_;
+};
+
 /// How many programs to kill for a measurement.
 const char* measured() {
     return std::getenv("LIBFREEZE_TEST_KILLS"); // NOLINT(concurrency-mt-unsafe): nobody sets it
@@ -385,32 +419,44 @@ TEST_CASE("a released freeze without a deadline can be adopted") {
 }
 
 TEST_CASE("a freeze that a stuck writer holds up is given up in time, and undone later") {
-    const std::string stuck = subject().mountpoint / "stuck";
-    std::ofstream(stuck).put('x');
-    const int events = ::fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY | O_CLOEXEC);
-    REQUIRE(events >= 0);
-    REQUIRE(::fanotify_mark(events, FAN_MARK_ADD, FAN_OPEN_PERM, AT_FDCWD, stuck.c_str()) == 0);
-    Actor opener([&] { return ::open(stuck.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC) < 0 ? 1 : 0; });
-    fanotify_event_metadata event{};
-    REQUIRE(::read(events, &event, sizeof(event)) == sizeof(event)); // it has begun to write
-
+    StuckWriter stuck;
     Options options;
     options.acquire_timeout = 300ms;
     std::error_code error;
     const auto begin = Clock::now();
     const FreezeGuard guard(subject().mountpoint, options, error);
     const auto took = Clock::now() - begin;
-    const fanotify_response allow{event.fd, FAN_ALLOW};
-    REQUIRE(::write(events, &allow, sizeof(allow)) == sizeof(allow));
+    CHECK(stuck.goes_on());
     REQUIRE(error == errc::acquire_timeout);
     CHECK(took >= 300ms);
     CHECK(took <= 300ms + prompt());
-    CHECK(opener.ends_within(20s));
     CHECK(Writer().gets_through_within(20s));
     CHECK(all_guardians_end());
     CHECK(Writer().gets_through_within(5s));
-    ::close(event.fd);
-    ::close(events);
+}
+
+TEST_CASE("... also if a child was forked meanwhile that lives on") {
+    StuckWriter stuck;
+    pid_t child = -1;
+    std::thread forker([&child] {
+        std::this_thread::sleep_for(200ms);
+        child = ::fork();
+        if (child == 0) {
+            std::this_thread::sleep_for(60s);
+            ::_exit(0);
+        }
+    });
+    Options options;
+    options.acquire_timeout = 600ms;
+    std::error_code error;
+    const FreezeGuard guard(subject().mountpoint, options, error);
+    CHECK(error == errc::acquire_timeout);
+    forker.join();
+    CHECK(stuck.goes_on());
+    CHECK(all_guardians_end());
+    CHECK(Writer().gets_through_within(5s));
+    ::kill(child, SIGKILL);
+    CHECK(::waitpid(child, nullptr, 0) == child);
 }
 
 TEST_CASE("a guardian that cannot be started is named") {

@@ -91,7 +91,7 @@ TEST_CASE("C: each error has its number and its line") {
         CHECK(refused("/srv", options) == -EDEADLK);
     }
     SECTION("not in time") {
-        kernel.guardians_block = true;
+        kernel.blocking = {FakeKernel::ext4};
         options.acquire_timeout_ms = 100;
         CHECK(refused("/srv", options) == -ETIMEDOUT);
     }

@@ -404,12 +404,25 @@ int FakeKernel::ask_guardian(int channel, const guardian_request& request, guard
         errno = failing_errno;
         return -1;
     }
-    if (guardian == guardians.end() || (until && guardians_block)) {
-        errno = guardian == guardians.end() ? EPIPE : ETIMEDOUT;
+    if (guardian == guardians.end()) {
+        errno = EPIPE;
         return -1;
     }
+    const bool blocked = blocks(guardian->second, request);
+    if (blocked && until) {
+        errno = ETIMEDOUT;
+        return -1;
+    }
+    stuck += blocked ? 1 : 0;
     *reply = {serve(guardian->second, request), 0};
     return 0;
+}
+
+bool FakeKernel::blocks(const FakeGuardian& guardian, const guardian_request& request) {
+    const auto is_blocking = [this](dev_t superblock) { return blocking.count(superblock) != 0; };
+    const auto& below = stacked[guardian.superblock];
+    return request.operation == GUARDIAN_THAW ? std::any_of(below.begin(), below.end(), is_blocking)
+                                              : is_blocking(guardian.superblock);
 }
 
 void FakeKernel::kill_guardians() {

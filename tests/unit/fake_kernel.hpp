@@ -84,10 +84,11 @@ public:
     /// have returned from: a freeze or thaw of what is stacked on something frozen.
     std::map<dev_t, std::set<dev_t>> stacked;
     std::size_t stuck = 0;
-    /// By the channel to each; a dead one is not here. While they are blocked, nothing that has a
-    /// time to be answered in is answered.
+    /// By the channel to each; a dead one is not here. Freezes of superblocks that are blocking do
+    /// not complete, nor thaws of what is stacked on them: what has a time to be answered in is
+    /// not.
     std::map<int, FakeGuardian> guardians;
-    bool guardians_block = false;
+    std::set<dev_t> blocking;
     void kill_guardians();
 
     /// Called before each ioctl and syncfs, outside of all locks.
@@ -151,6 +152,7 @@ private:
     int freeze(pid_t who, FakeFilesystem& filesystem, std::int64_t seconds);
     FakeHold* chosen(pid_t who, FakeFilesystem& filesystem);
     void expire();
+    bool blocks(const FakeGuardian& guardian, const guardian_request& request);
     int serve(FakeGuardian& guardian, const guardian_request& request);
     int freeze_for(FakeGuardian& guardian, std::int64_t seconds);
     int reset(FakeGuardian& guardian, std::int64_t seconds);

@@ -326,6 +326,26 @@ TEST_CASE("what ended before another could not be frozen is not told: nothing is
     CHECK(Reports::all().empty());
 }
 
+TEST_CASE("no thaw waits for a filesystem below that takes too long to freeze") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(false, true);
+    stack_three(kernel);
+    const Reports reports;
+    kernel.blocking = {ext4};
+    Options options;
+    options.acquire_timeout = 1s;
+    options.flush_budget = 0s;
+    const auto error = refused({"/srv", "/image", "/deep", "/pool"}, options);
+    REQUIRE(error);
+    CHECK(error->code() == errc::acquire_timeout);
+    CHECK(contains(*error, "cannot freeze '/srv' (ext4): "));
+    CHECK(kernel.stuck == 0);
+    CHECK(none_frozen(kernel)); // their guardians go on without us
+    CHECK(kernel.guardians.empty());
+    CHECK(kernel.open_files.empty());
+    CHECK(Reports::all().empty());
+}
+
 TEST_CASE("nothing is frozen after the first that failed") {
     FakeKernel kernel;
     stack_three(kernel);

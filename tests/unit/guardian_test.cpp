@@ -144,7 +144,7 @@ TEST_CASE("a killed guardian's freeze is thawed, and has expired") {
 TEST_CASE("a freeze that takes too long is given up") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
-    kernel.guardians_block = true;
+    kernel.blocking = {ext4};
     Options options;
     options.acquire_timeout = 1s;
     options.flush_budget = GENERATE(0s, 10s);
