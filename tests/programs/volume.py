@@ -9,7 +9,6 @@ import tempfile
 
 from commands import Failed, Program, must, patience, run, succeeds
 
-GROUP = "freeze"
 SIZE = "320M"  # mkfs.xfs wants 300
 FITHAW = 0xC0045878
 
@@ -29,46 +28,15 @@ CHECK = {
     "f2fs": ["fsck.f2fs", "--dry-run"],
 }
 
-# There is no udev in the guest, and /etc cannot be written to.
-LVM_CONF = """
-activation { udev_sync = 0 udev_rules = 0 verify_udev_operations = 1 monitoring = 0 }
-devices {
-    use_devicesfile = 0
-    obtain_device_list_from_udev = 0
-    external_device_info_source = "none"
-    filter = [ "a|^%s$|", "r|.*|" ]
-}
-global { event_activation = 0 use_lvmpolld = 0 }
-"""
-
-
-class Group:
-    """The disk, as a volume group."""
-
-    def __init__(self, disk):
-        self.config = tempfile.mkdtemp(prefix="lvm.")
-        pathlib.Path(self.config, "lvm.conf").write_text(LVM_CONF % disk)
-        self.env = {"LVM_SYSTEM_DIR": self.config, "LVM_SUPPRESS_FD_WARNINGS": "1"}
-        self.volumes = 0
-        must("vgcreate", "--yes", "--quiet", GROUP, disk, env=self.env)
-
-    def add(self):
-        """The name of a new logical volume."""
-        self.volumes += 1
-        name = f"data{self.volumes}"
-        must("lvcreate", "--yes", "--wipesignatures", "n", "--size", SIZE, "--name", name, GROUP,
-             env=self.env)
-        return name
-
 
 class Volume:
     """A mounted filesystem on a logical volume of its own."""
 
     def __init__(self, group, fs):
         self.group, self.fs, self.env = group, fs, group.env
-        self.name = group.add()
-        self.lv = f"{GROUP}/{self.name}"
-        self.dm = f"{GROUP}-{self.name}"
+        self.name = group.add(SIZE)
+        self.lv = f"{group.name}/{self.name}"
+        self.dm = f"{group.name}-{self.name}"
         self.device = f"/dev/mapper/{self.dm}"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.name}."))
         self.file = self.dir / "file"

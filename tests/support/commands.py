@@ -46,12 +46,12 @@ class Result(typing.NamedTuple):
 class Program:
     """A program that runs, and whatever it says."""
 
-    def __init__(self, *words, env=None):
+    def __init__(self, *words, env=None, stdin=subprocess.DEVNULL):
         self.words = [str(word) for word in words]
         self.output = tempfile.TemporaryFile()
         try:
             self.process = subprocess.Popen(
-                self.words, stdin=subprocess.DEVNULL, stdout=self.output,
+                self.words, stdin=stdin, stdout=self.output,
                 stderr=subprocess.STDOUT, env=dict(os.environ, LC_ALL="C", **(env or {})))
         except OSError as error:
             raise Broken(f"{self.words[0]}: {error.strerror}") from error
@@ -67,8 +67,11 @@ class Program:
         wait_until(lambda: not self.running(), seconds)
         if self.running():
             self.process.kill()
-        self.output.seek(0)
-        return Result(self.process.poll(), self.output.read().decode(errors="replace"))
+        return Result(self.process.poll(), self.text())
+
+    def text(self):
+        """What it has said so far; without moving the place where it writes."""
+        return os.pread(self.output.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def state(self):
         """As in /proc/PID/stat."""
