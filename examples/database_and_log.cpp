@@ -5,7 +5,8 @@
 ///
 /// Both are frozen at the same time. Frozen one after the other, each copy would be good by itself,
 /// but the one would have entries that the other has not. The directory is made by this program, on
-/// neither of the two filesystems.
+/// neither of the two filesystems. Where snapshots can be had, writers wait for less time: see
+/// thin_snapshot.cpp.
 #include <libfreeze/freeze.hpp>
 
 #include <iostream>
