@@ -258,8 +258,7 @@ def build(screen: Screen, environment: dict[str, str]) -> bool:
         if found.returncode != 0:
             screen.say("tests/support/catch2 failed; see above")
             return False
-        paths = [found.stdout.strip(), environment.get("PKG_CONFIG_PATH", "")]
-        environment["PKG_CONFIG_PATH"] = ":".join(path for path in paths if path)
+        environment["PKG_CONFIG_PATH"] = found.stdout.strip()
     if not (BUILD / "tests").exists():
         again = ["--reconfigure"] if (BUILD / "build.ninja").exists() else []
         where = environment.get("PKG_CONFIG_PATH", "")  # meson would keep what it was at first
