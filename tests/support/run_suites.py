@@ -52,7 +52,8 @@ KNOWN = {
     "instrumented": Traits(
         150, 1500, ("build", "tests"), ("lint", "vm"), takes_full=True
     ),
-    "host": Traits(100, 600, ("build", "tests", "vm")),
+    "host": Traits(60, 600, ("build", "tests", "vm")),
+    "guardians": Traits(40, 600, ("build", "tests", "vm")),
     "tool": Traits(180, 900, ("build", "tests", "vm")),
     "consumer": Traits(60, 600),
     "bench": Traits(70, 900, ("build", "tests", "vm"), takes_full=True, quiet=True),
