@@ -384,7 +384,7 @@ std::size_t play(bool patched, const std::vector<Event>& sequence) {
 
 } // namespace
 
-TEST_CASE("guards keep their promises in every sequence of events") {
+TEST_CASE("guards keep their promises in every sequence of events", "[long]") {
     const bool patched = GENERATE(false, true);
     constexpr std::size_t length = 5;
     std::vector<Event> sequence(length, Event::make);
