@@ -33,12 +33,12 @@ std::vector<int> open_descriptors() {
     return result;
 }
 
-/// Those that open(2) got. See proc_pid_fdinfo(5).
-int flags_of(int fd) {
+/// Those that open(2) got, if /proc has them. See proc_pid_fdinfo(5).
+std::optional<int> flags_of(int fd) {
     const std::string name = "flags:";
     std::string text;
     if (the_system().read_file("/proc/self/fdinfo/" + std::to_string(fd), &text) != 0) {
-        return O_RDWR;
+        return std::nullopt;
     }
     const auto at = text.find(name);
     return at == std::string::npos
@@ -55,6 +55,12 @@ std::string role_of(int fd, int flags) {
     default:
         return (flags & O_APPEND) != 0 ? fmt::format("the log open as descriptor {}", fd) : "";
     }
+}
+
+/// A descriptor of our own for the same file, since another thread may close and reuse that one at
+/// any time.
+FileDescriptor hold_file(int fd) {
+    return open_at(AT_FDCWD, fmt::format("/proc/self/fd/{}", fd).c_str(), O_PATH);
 }
 
 /// As proc(5) escapes blanks: \040.
@@ -100,10 +106,15 @@ void Search::add(int fd, std::string name, bool is_likely) {
 
 void Search::look_at_descriptors() {
     for (const int fd : open_descriptors()) {
-        const int flags = flags_of(fd);
+        const std::optional<int> known = flags_of(fd);
+        if (!known && fd > STDERR_FILENO) { // another thread has closed it
+            continue;
+        }
+        const int flags = known.value_or(O_RDWR);
         if ((flags & O_ACCMODE) != O_RDONLY) {
             const std::string role = role_of(fd, flags);
-            add(fd, role.empty() ? std::to_string(fd) : role, !role.empty());
+            const FileDescriptor held = known ? hold_file(fd) : FileDescriptor();
+            add(known ? held.get() : fd, role.empty() ? std::to_string(fd) : role, !role.empty());
         }
     }
 }

@@ -165,6 +165,11 @@ int FakeKernel::openat(int directory, const char* path, int flags) {
     if (name == "." && directory != AT_FDCWD) {
         name = descriptors_.at(directory).first;
     }
+    const std::string links = "/proc/self/fd/";
+    if (name.compare(0, links.size(), links) == 0) {
+        const auto linked = descriptors_.find(std::stoi(name.substr(links.size())));
+        name = linked == descriptors_.end() ? "" : linked->second.first;
+    }
     const auto file = files.find(name);
     if (file == files.end()) {
         errno = ENOENT;
