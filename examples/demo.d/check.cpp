@@ -121,8 +121,8 @@ private:
                                   std::to_string(t.target), std::to_string(t.amount)};
             require(row == expected, "writer {}: transfer {} is ({}), not ({})", writer, n,
                     fmt::join(row, " "), fmt::join(expected, " "));
-            balances_.at(t.source) -= t.amount;
-            balances_.at(t.target) += t.amount;
+            balances_.at(static_cast<std::size_t>(t.source)) -= t.amount;
+            balances_.at(static_cast<std::size_t>(t.target)) += t.amount;
         }
         const std::string name = demo::bank_log(writer);
         compare(name, acknowledged(name), n);

@@ -56,7 +56,7 @@ Probe::Probe(const std::string& directory) {
         const std::int64_t finished = now_ns();
         const int n = shared_->stalls;
         if (finished - started > long_for_a_write && n < int(shared_->stall.size())) {
-            shared_->stall.at(n) = {started, finished};
+            shared_->stall.at(static_cast<std::size_t>(n)) = {started, finished};
             shared_->stalls = n + 1;
         }
         shared_->finished = finished;
