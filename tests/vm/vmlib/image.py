@@ -15,7 +15,7 @@ from . import config, source
 from .common import CHECKOUT, VM, Failure, cache_dir, locked, say
 
 # Raise it when something else about the build changes.
-RECIPE = "2"
+RECIPE = "3"
 STEP = re.compile(r"\s*(CC|AS|AR|LD|HOSTCC|GEN|UPD)\s")
 IMAGE = pathlib.Path("arch/x86/boot/bzImage")
 # tests/cost compares these two: the sizes, and the objects in which a write begins.
@@ -74,7 +74,9 @@ def make_command(tree, objects=None):
     command = ["make", "-C", str(tree), f"-j{os.cpu_count() + 1}", "ARCH=x86_64",
                f"CC={compiler()}", f"HOSTCC={compiler()}",
                "KBUILD_BUILD_TIMESTAMP=1970-01-01", "KBUILD_BUILD_USER=libfreeze",
-               "KBUILD_BUILD_HOST=libfreeze", "KBUILD_BUILD_VERSION=1"]
+               "KBUILD_BUILD_HOST=libfreeze", "KBUILD_BUILD_VERSION=1",
+               # Messages about macros name their use only: compiles in a twelfth less time.
+               "KCFLAGS=-ftrack-macro-expansion=0"]
     return command + [f"O={objects}"] if objects else command
 
 
