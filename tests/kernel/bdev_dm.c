@@ -241,6 +241,21 @@ static void all_orders(void) {
     suspend_still_freezes();
 }
 
+/* Whoever comes second must not be turned away: nobody looks at what a resume comes to. */
+static void thaw_beside_a_resume(void) {
+    struct actor* owner = actor();
+
+    for (int i = 0; i < 25; i++) {
+        WANT(0, freeze(owner));
+        WANT(0, suspend());
+        begin(owner, op_thaw, 0, 0, 0);
+        WANT(0, resume());
+        WANT(0, finish(owner, patience_ms()));
+        THAWED();
+    }
+    suspend_still_freezes();
+}
+
 static const struct test bdev_dm_tests[] = {
     {"bdev_dm.case_a", "A: S F T R", case_a, FAILS_ON_STOCK, NEEDS_DM_FREEZE},
     {"bdev_dm.case_b", "B: F S R T", case_b, FAILS_UNTIL_6_1, NEEDS_DM_FREEZE},
@@ -264,5 +279,7 @@ static const struct test bdev_dm_tests[] = {
      NEEDS_DM_FREEZE},
     {"bdev_dm.all_orders", "two freezers and a suspend in all 45 orders", all_orders,
      FAILS_ON_STOCK, NEEDS_DM_FREEZE},
+    {"bdev_dm.thaw_beside_a_resume", "F S, T and R at the same time", thaw_beside_a_resume,
+     FAILS_UNTIL_6_1, NEEDS_DM_FREEZE},
 };
 TOPIC(bdev_dm);

@@ -31,6 +31,17 @@ static void three_seconds_are_not_two(void) {
     WANT(-EINVAL, thaw(owner));
 }
 
+/* A timer of the kernel may be late by an eighth of its delay: two seconds here. */
+static void twenty_seconds(void) {
+    struct actor* owner = actor();
+
+    WANT(0, freeze_for(owner, 20));
+    struct report start = owner->last;
+    struct actor* writer = FROZEN();
+    LET_GO_AFTER(writer, &start, 20);
+    WANT(-EINVAL, thaw(owner));
+}
+
 /* The freezer that writes to what it has frozen: only the deadline can save it. */
 static void saves_its_owner(void) {
     struct actor* owner = actor();
@@ -290,6 +301,8 @@ static const struct test deadlines_tests[] = {
      FAILS_ON_STOCK, 0},
     {"deadlines.three_seconds_are_not_two", "3 s: thawed after 3.0 to 3.5 s",
      three_seconds_are_not_two, FAILS_ON_STOCK, 0},
+    {"deadlines.twenty_seconds", "20 s: thawed after 20.0 to 20.5 s", twenty_seconds,
+     FAILS_ON_STOCK, 0},
     {"deadlines.saves_its_owner", "a freezer that blocks on its own freeze is let go",
      saves_its_owner, FAILS_ON_STOCK, 0},
     {"deadlines.thaws_after_its_owner", "the deadline holds after SIGKILL of the owner",

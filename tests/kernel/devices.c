@@ -546,6 +546,20 @@ static void shut_down_and_unmounted(void) {
     THAWED();
 }
 
+/* f2fs writes when it shuts down so. Two holds: until 6.1 one was enough to refuse it. */
+static void shut_down_f2fs(void) {
+    struct actor *who = actor(), *other = actor();
+
+    WANT(0, freeze(who));
+    WANT(0, freeze(who));
+    struct actor* writer = FROZEN();
+    WANT(-EBUSY, call(other, op_shut_down, FLUSH_ALL, 0, 0));
+    WANT(0, thaw(who));
+    STILL_FROZEN(writer);
+    WANT(0, thaw(who));
+    LET_GO(writer);
+}
+
 /* ---- the tests ------------------------------------------------------------------------------- */
 
 static void suspended(void) {
@@ -595,5 +609,7 @@ static const struct test devices_tests[] = {
      FAILS_ON_STOCK, NEEDS_SHUTDOWN},
     {"devices.shutdown_unmounted", "... also after umount, and the device is free",
      shut_down_and_unmounted, FAILS_ON_STOCK, NEEDS_SHUTDOWN},
+    {"devices.shutdown_of_f2fs", "not while frozen, since it writes", shut_down_f2fs,
+     FAILS_ON_STOCK, NEEDS_F2FS},
 };
 TOPIC(devices);

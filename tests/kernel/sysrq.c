@@ -94,6 +94,21 @@ static void deadline_is_forgotten(void) {
     LET_GO(writer);
 }
 
+/* Nobody has a hold before the first freeze is complete, and that one is taken afterwards. */
+static void during_a_freeze(void) {
+    struct stuck stuck = stuck_writer();
+    struct actor* owner = actor();
+
+    begin(owner, op_freeze, 0, 0, 0);
+    WAITS(owner);
+    press_sysrq_j();
+    let_stuck_writer_go(&stuck);
+    WANT(0, finish(owner, patience_ms()));
+    struct actor* writer = FROZEN();
+    WANT(0, thaw(owner));
+    LET_GO(writer);
+}
+
 /* Others' thaw waits for a suspended device, and so does the end of the emergency thaw. */
 static bool thaws_without_io(void) {
     return is_type("xfs") || is_type("f2fs");
@@ -145,6 +160,8 @@ static const struct test sysrq_tests[] = {
      later_freeze_is_safe, FAILS_ON_STOCK, NEEDS_VM},
     {"sysrq.deadline_is_forgotten", "... nor by their deadlines", deadline_is_forgotten,
      FAILS_ON_STOCK, NEEDS_VM},
+    {"sysrq.during_a_freeze", "a freeze that is held up does not hold up sysrq-j", during_a_freeze,
+     SAME_ON_STOCK, NEEDS_VM},
     {"sysrq.suspend_alone", "S j R; then S holds writes again", suspend_alone,
      FAILS_UNTIL_6_1_AND_ON_BTRFS, NEEDS_VM | NEEDS_DM_FREEZE},
     {"sysrq.one_hold_and_a_suspend", "F S j R; then S holds writes again", one_hold_and_a_suspend,

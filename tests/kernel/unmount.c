@@ -197,6 +197,20 @@ static void frozen_while_read_only(void) {
     THAWED();
 }
 
+/* To btrfs that is a remount: of what nobody holds writers back from. */
+static void mounted_writable_while_read_only(void) {
+    struct actor* owner = actor();
+
+    WANT(0, mount_again(MS_REMOUNT | MS_RDONLY));
+    WANT(0, freeze(owner));
+    WANT(-EBUSY, mount_again(0));
+    WANT(0, thaw(owner));
+    WANT(0, mount_again(0));
+    WANT(0, unmount_now(0));
+    WANT(0, mount_again(MS_REMOUNT));
+    THAWED();
+}
+
 static void nested_while_read_only(void) {
     struct actor *a = actor(), *b = actor();
 
@@ -317,6 +331,8 @@ static const struct test unmount_tests[] = {
      FAILS_ON_STOCK, 0},
     {"unmount.frozen_while_read_only", "frozen read-only, thawed, writable again",
      frozen_while_read_only, SAME_ON_STOCK, 0},
+    {"unmount.mounted_writable_while_read_only", "... not by a mount that wants it writable",
+     mounted_writable_while_read_only, FAILS_ON_STOCK, NEEDS_BTRFS},
     {"unmount.nested_while_read_only", "... with two holds", nested_while_read_only, FAILS_ON_STOCK,
      0},
     {"unmount.deadline_while_read_only", "... by a deadline", deadline_while_read_only,
