@@ -142,12 +142,13 @@ static void two_deadlines_of_two(void) {
 static void reset_extends(void) {
     struct actor* owner = actor();
 
-    WANT(0, freeze_for(owner, SHORT + 1));
+    WANT(0, freeze_for(owner, SHORT + 2));
+    int64_t half = owner->last.begun + (SHORT + 2) * 500000000LL;
     struct actor* writer = FROZEN();
-    sleep_ms((SHORT + 1) * 500);
-    WANT(0, reset(owner, SHORT + 1));
+    sleep_until(half);
+    WANT(0, reset(owner, SHORT + 2));
     struct report again = owner->last;
-    LET_GO_AFTER(writer, &again, SHORT + 1);
+    LET_GO_AFTER(writer, &again, SHORT + 2);
     WANT(-EINVAL, reset(owner, SHORT));
     WANT(-EINVAL, thaw(owner));
 }
