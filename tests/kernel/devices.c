@@ -91,7 +91,7 @@ static int op_make(long a, long b, long c) {
     char command[512];
 
     (void)a, (void)b, (void)c;
-    snprintf(command, sizeof(command), "sh -c '%s' %s %s %s >/dev/null", layout()->make,
+    snprintf(command, sizeof(command), "sh -c '%s' %s %s %s >/dev/null 2>&1", layout()->make,
              parts[0].device, parts[1].device, parts[2].device);
     return system(command) == 0 ? 0 : -EIO;
 }
