@@ -436,7 +436,8 @@ static struct actor* writer_that_blocks(struct actor* meanwhile) {
               result_name(meanwhile->last.result));
 }
 
-static void f2fs_resize(void) {
+/* Whether with sysrq-j meanwhile, which is for what users have frozen. */
+static void resize_f2fs(bool press_j) {
     struct actor *resizer = actor(), *freezer = actor();
     char slow[200];
 
@@ -446,6 +447,10 @@ static void f2fs_resize(void) {
     begin(resizer, op_shrink_f2fs, (long)(slice_sectors() / 8 - 8 * 512), 0, 0);
     struct actor* writer = writer_that_blocks(resizer);
     WANT(-EINVAL, admin_thaw());
+    if (press_j) {
+        press_sysrq_j();
+        CHECK(!finished(writer) || finish(resizer, 500) != BLOCKED, "j thawed it in the resize");
+    }
     begin(freezer, op_freeze, 0, 0, 0);
     int result = finish(freezer, 4 * patience_ms());
     CHECK(result == -EBUSY || result == 0, "F in a resize: %s", result_name(result));
@@ -456,6 +461,14 @@ static void f2fs_resize(void) {
     WANT(0, resizer->busy ? finish(resizer, 4 * patience_ms()) : resizer->last.result);
     LET_GO(writer);
     nothing_is_frozen();
+}
+
+static void f2fs_resize(void) {
+    resize_f2fs(false);
+}
+
+static void f2fs_resize_and_sysrq(void) {
+    resize_f2fs(true);
 }
 
 static const struct test errors_tests[] = {
@@ -490,5 +503,7 @@ static const struct test errors_tests[] = {
      NEEDS_DM},
     {"errors.f2fs_resize", "a resize of f2fs cannot be thawed, nor frozen over", f2fs_resize,
      FAILS_ON_STOCK, NEEDS_DM | NEEDS_F2FS},
+    {"errors.f2fs_resize_and_sysrq", "... not even by sysrq-j", f2fs_resize_and_sysrq,
+     FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM | NEEDS_F2FS},
 };
 TOPIC(errors);
