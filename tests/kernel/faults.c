@@ -16,7 +16,7 @@
 
 /* ---- the filesystem cannot be thawed: JFS opens its log again, which it must read for that --- */
 
-/* JFS is not to be relied on after that. */
+/* The filesystem is not to be relied on after that. */
 static int device_fails(void) {
     spoilt();
     return load_table("error", "");
@@ -59,6 +59,61 @@ static void thaw_fails_at_the_deadline(void) {
     LET_GO(writer);
     WANT(-EINVAL, reset(who, 600));
     WANT(-EINVAL, thaw(who));
+}
+
+/* The device comes back by itself: up for so many seconds, down for some, up again. */
+static int device_gets_flaky(int up, int down) {
+    char flakey[200];
+
+    snprintf(flakey, sizeof(flakey), "%s %llu %d %d", disk_path(),
+             (unsigned long long)slice_start(), up, down);
+    spoilt();
+    return load_table("flakey", flakey);
+}
+
+static void flaky_at_the_deadline(void) {
+    const int64_t second = 1000000000;
+    const int up = 2 * SHORT, down = SHORT + 3;
+    struct actor* who = actor();
+    int64_t goes = now_ns() + up * second, comes = goes + down * second;
+
+    SETUP(device_gets_flaky(up, down));
+    /* Up until half a second before the deadline. */
+    sleep_until(goes + second / 2 - SHORT * second);
+    WANT(0, freeze_for(who, SHORT));
+    struct actor* writer = FROZEN();
+    sleep_until(comes - second / 10);
+    STILL_FROZEN(writer);
+    LET_GO(writer);
+    double late = seconds(writer->last.ended - comes);
+    CHECK(late < 2 * slowness(), "thawed %.3f s after the device came back", late);
+    WANT(-EINVAL, reset(who, 600));
+    WANT(-EINVAL, thaw(who));
+}
+
+/* ---- the device is dead for good: others than JFS are thawed --------------------------------- */
+
+/* Whatever comes of it, but it does not block. */
+static int op_try_to_write(long a, long b, long c) {
+    int result = op_write(a, b, c);
+
+    return result == -EIO || result == -EROFS ? 0 : result;
+}
+
+static void device_fails_at_the_deadline(void) {
+    struct actor *owner = actor(), *writer = actor();
+
+    WANT(0, freeze_for(owner, SHORT));
+    struct report start = owner->last;
+    begin(writer, op_try_to_write, 0, 0, 0);
+    WAITS(writer);
+    SETUP(device_fails());
+    LET_GO_AFTER(writer, &start, SHORT);
+    WANT(-EINVAL, thaw(owner));
+    SETUP(call(owner, op_close, 0, 0, 0));
+    SETUP(call(writer, op_close, 0, 0, 0));
+    WANT(0, unmount_now(0));
+    WANT(0, elsewhere(actor_outside, op_open_exclusively, 0, patience_ms()));
 }
 
 /* ---- made read-only while frozen: by JFS, when it cannot be thawed ----------------------------
@@ -153,6 +208,8 @@ static int swap_on_spare_sectors(void) {
     snprintf(linear, sizeof(linear), "%s %llu", disk_path(), (unsigned long long)spare_start());
     snprintf(device, sizeof(device), "/dev/dm-%d", minor_number);
     snprintf(command, sizeof(command), "mkswap %s >/dev/null", device);
+    if (result == -EBUSY) /* a test before has it on */
+        return 0;
     if (result == 0)
         result = dm_load("freeze-abi-swap", SPARE_SECTORS, "linear", linear);
     if (result == 0)
@@ -182,28 +239,168 @@ static int op_freeze_and_be_swapped_out(long timeout, long memory, long c) {
     return result;
 }
 
-/* The freezer is swapped out and others want more memory than there is. */
-static void swapped_out(void) {
-    struct actor *owner = actor(), *hog = actor_outside();
-    int timeout = SHORT + 3;
-    char status[64];
-
+static void freeze_swapped_out(struct actor* owner) {
     SETUP(swap_on_spare_sectors());
     SETUP(call(owner, op_use_memory, OWN_MEMORY, 0, 0));
-    WANT(0, call(owner, op_freeze_and_be_swapped_out, timeout, owner->last.value, 0));
-    struct report start = owner->last;
-    struct actor* writer = FROZEN();
-    begin(hog, op_use_memory, field_kib("/proc/meminfo", "MemAvailable:") * 1024 + OWN_MEMORY, 0,
-          0);
+    WANT(0, call(owner, op_freeze_and_be_swapped_out, 600, owner->last.value, 0));
+}
+
+/* Others want more memory than there is, of which so many bytes cannot be written out. */
+static struct actor* memory_hog(long unwritable) {
+    struct actor* hog = actor_outside();
+
+    begin(hog, op_use_memory,
+          field_kib("/proc/meminfo", "MemAvailable:") * 1024 - unwritable + OWN_MEMORY, 0, 0);
+    if (finish(hog, patience_ms()) == DIED)
+        broken_at(__FILE__, __LINE__, "there is too little memory");
+    return hog;
+}
+
+/* Now that all of it is so, the deadline is given, by somebody who has memory. */
+static void thawed_in_time(struct actor* owner, struct actor* admin, struct actor* writer) {
+    char status[64];
+
     snprintf(status, sizeof(status), "/proc/%d/status", owner->pid);
     long swapped = field_kib(status, "VmSwap:");
     if (swapped * 1024 < OWN_MEMORY / 2)
         broken_at(__FILE__, __LINE__, "only %ld KiB of the freezer are swapped out", swapped);
-    CHECK(finish(writer, timeout * 1000 + patience_ms()) == 0, "never thawed");
-    double late = seconds(writer->last.ended - start.begun) - timeout;
+    WANT(0, reset(admin, SHORT));
+    CHECK(finish(writer, SHORT * 1000 + patience_ms()) == 0, "never thawed");
+    double late = seconds(writer->last.ended - admin->last.begun) - SHORT;
     CHECK(late > -0.01 && late < 1.5 * slowness(), "%.3f s after the deadline", late);
+}
+
+/* The freezer is swapped out and others want more memory than there is. */
+static void swapped_out(void) {
+    struct actor *owner = actor(), *admin = actor();
+
+    freeze_swapped_out(owner);
+    struct actor *writer = FROZEN(), *hog = memory_hog(0);
+    thawed_in_time(owner, admin, writer);
     kill_actor(hog);
     WANT(-EINVAL, thaw(owner));
+}
+
+/* ---- ... and memory full of what cannot be written ------------------------------------------- */
+
+#define INNER "/tmp/freeze-abi-inner"
+#define EACH (24 * MIB)
+enum { DIRTIERS = 4 };
+
+static int op_shell(long command, long b, long c) {
+    (void)b, (void)c;
+    return system((const char*)command) == 0 ? 0 : -EIO;
+}
+
+static int shell(const char* command) {
+    return elsewhere(actor_outside, op_shell, (long)command, 6 * patience_ms());
+}
+
+/* A filesystem in a file of the one under test: while that is frozen, it can write nothing. */
+static void mount_inner(void) {
+    char command[600];
+
+    snprintf(command, sizeof(command),
+             "cd %s && truncate -s 150M inner && mkfs.ext4 -q -F -J size=8 -E lazy_itable_init=0,"
+             "lazy_journal_init=0 inner && mkdir -p " INNER " && mount -o loop inner " INNER,
+             volume.dir);
+    SETUP(shell(command));
+}
+
+static void remove_inner(void) {
+    char command[200];
+
+    snprintf(command, sizeof(command), "umount " INNER " && rm %s/inner", volume.dir);
+    SETUP(shell(command));
+}
+
+static int dirty_by_writing(int fd) {
+    static char text[MIB];
+
+    for (long done = 0; done < EACH; done += MIB)
+        if (write(fd, text, sizeof(text)) != sizeof(text))
+            return errno ? -errno : -ENOSPC;
+    return 0;
+}
+
+static int dirty_by_mapping(int fd) {
+    if (ftruncate(fd, EACH))
+        return -errno;
+    char* memory = mmap(NULL, EACH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    memset(memory, 1, EACH);
+    munmap(memory, EACH);
+    return 0;
+}
+
+static int dirty(const char* path, bool mapped) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return -errno;
+    int result = mapped ? dirty_by_mapping(fd) : dirty_by_writing(fd);
+    close(fd);
+    return result;
+}
+
+static int write_synchronously(const char* path) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_SYNC | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return -errno;
+    int result = result_of(write(fd, "x", 1));
+    close(fd);
+    return result < 0 ? result : 0;
+}
+
+/* What it has dirtied need not be written once it has got on, which would take long. */
+static int op_dirty(long number, long b, long c) {
+    char path[64], next[64];
+
+    (void)b, (void)c;
+    snprintf(path, sizeof(path), INNER "/%ld", number);
+    snprintf(next, sizeof(next), INNER "/%ld.next", number);
+    int result = dirty(path, number % 2);
+    if (result == 0)
+        result = write_synchronously(next);
+    if (result == 0)
+        result = result_of(unlink(path));
+    return result;
+}
+
+static long unwritten_bytes(void) {
+    return (field_kib("/proc/meminfo", "Dirty:") + field_kib("/proc/meminfo", "Writeback:")) * 1024;
+}
+
+static void wait_until_dirty(struct actor* const dirtier[DIRTIERS]) {
+    for (int waited = 0; unwritten_bytes() < DIRTIERS * EACH * 3 / 4; waited += 10) {
+        if (waited > patience_ms())
+            broken_at(__FILE__, __LINE__, "only %ld MiB are dirty", unwritten_bytes() / MIB);
+        sleep_ms(10);
+    }
+    for (int i = 0; i < DIRTIERS; i++)
+        STILL_FROZEN(dirtier[i]);
+}
+
+/* Writers have dirtied what they could, and need the thaw to go on. */
+static void memory_full_of_dirty(void) {
+    struct actor *owner = actor(), *admin = actor(), *dirtier[DIRTIERS];
+
+    mount_inner();
+    SETUP(write_file(DIRTY_RATIO, "90"));
+    freeze_swapped_out(owner);
+    struct actor* writer = FROZEN();
+    for (int i = 0; i < DIRTIERS; i++)
+        begin(dirtier[i] = actor_outside(), op_dirty, i, 0, 0);
+    wait_until_dirty(dirtier);
+    struct actor* hog = memory_hog(unwritten_bytes());
+    thawed_in_time(owner, admin, writer);
+    kill_actor(hog);
+    WANT(-EINVAL, thaw(owner));
+    for (int i = 0; i < DIRTIERS; i++)
+        WANT(0, finish(dirtier[i], 6 * patience_ms()));
+    remove_inner();
 }
 
 static const struct test faults_tests[] = {
@@ -211,11 +408,17 @@ static const struct test faults_tests[] = {
      SAME_ON_STOCK, NEEDS_DM | NEEDS_JFS},
     {"faults.thaw_fails_at_the_deadline", "... and at the deadline is tried again",
      thaw_fails_at_the_deadline, FAILS_ON_STOCK, NEEDS_DM | NEEDS_JFS},
+    {"faults.flaky_at_the_deadline", "... until the device is back, and then within 2 s",
+     flaky_at_the_deadline, FAILS_ON_STOCK, NEEDS_DM | NEEDS_JFS},
+    {"faults.device_fails_at_the_deadline", "expiry with a dead device; umount, and it is free",
+     device_fails_at_the_deadline, FAILS_ON_STOCK, NEEDS_DM | NEEDS_THAW_WITHOUT_DEVICE},
     {"faults.made_read_only", "made read-only by an error while frozen: thaws all the same",
      made_read_only, FAILS_ON_STOCK, NEEDS_DM | NEEDS_JFS},
     {"faults.no_memory_at_the_deadline", "expiry needs no memory", no_memory_at_the_deadline,
      FAILS_ON_STOCK, NEEDS_FAILSLAB | NEEDS_THRIFTY},
     {"faults.swapped_out", "expiry is on time with its owner swapped out, and memory short",
      swapped_out, FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM},
+    {"faults.memory_full_of_dirty", "... of what only the thaw lets be written",
+     memory_full_of_dirty, FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM},
 };
 TOPIC(faults);

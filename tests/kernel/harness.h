@@ -42,6 +42,7 @@ enum needs {
     NEEDS_DEVICES = 2048,        /* a filesystem type that can have several devices */
     NEEDS_DEVICES_FREEZE = 4096, /* ... each of which freezes it when suspended */
     NEEDS_SHUTDOWN = 8192,       /* the ioctl that shuts the filesystem down, also while frozen */
+    NEEDS_THAW_WITHOUT_DEVICE = 16384, /* a filesystem that thaws also if its device is dead */
 };
 
 struct test {
@@ -293,6 +294,7 @@ int log_count(int mark, const char* const words[], char line[1024]);
 
 #define FREEZE_NEST "/proc/sys/fs/freeze_nest"
 #define FREEZE_TIMEOUT_ARG "/proc/sys/fs/freeze_timeout_arg"
+#define DIRTY_RATIO "/proc/sys/vm/dirty_ratio"
 int write_file(const char* path, const char* text);
 int read_file(const char* path, char* text, size_t size);
 bool in_our_vm(void);
