@@ -206,12 +206,16 @@ void point(bool good, const char* what, const std::string& why = "") {
     points++;
     failures += good ? 0 : 1;
     printf("%s %d - %s: %s\n", good ? "ok" : "not ok", points, options.type.c_str(), what);
-    if (!good && !why.empty())
-        printf("# %s\n", why.c_str());
+    if (!good)
+        printf("# seed %u%s%s\n", options.seed, why.empty() ? "" : ": ", why.c_str());
 }
 
 bool none(Broken what) {
     return shared->broken[static_cast<int>(what)] == 0;
+}
+
+uint64_t times_done(Done what) {
+    return shared->done[static_cast<int>(what)];
 }
 
 /* Else the run says nothing. A machine as slow as a debugging kernel may find no moment when
@@ -223,9 +227,8 @@ bool enough_was_done() {
         bool may_lack = (what == Done::remounts && slowness() > 1) ||
                         (what == Done::sysrqs && !options.sysrq) ||
                         (what == Done::suspends && !volume.dm_freezes);
-        printf("# %s: %llu\n", done_names[i],
-               static_cast<unsigned long long>(shared->done[i].load()));
-        enough &= may_lack || shared->done[i] > 0;
+        printf("# %s: %llu\n", done_names[i], static_cast<unsigned long long>(times_done(what)));
+        enough &= may_lack || times_done(what) > 0;
     }
     return enough;
 }
@@ -238,6 +241,9 @@ void judge(bool everybody_ended) {
         point(none(Broken::suspended), "nor while the device was suspended");
     point(none(Broken::snapshot), "snapshots under a live hold are clean");
     point(enough_was_done(), "everything was done at least once");
+    if (options.windows)
+        point(times_done(Done::windows) >= options.windows, "as many freezes as were asked for",
+              std::to_string(times_done(Done::windows)) + " of " + std::to_string(options.windows));
     point(everybody_ended, "nobody hangs, and all have come to an end");
     int error = elsewhere("writer", write_a_byte);
     point(error == 0, "a write gets through", error < 0 ? "blocked" : name_of(error));
@@ -253,23 +259,26 @@ void judge(bool everybody_ended) {
 /* ---- options -------------------------------------------------------------------------------- */
 
 int usage() {
-    fprintf(stderr, "usage: freeze-stress [--seconds N] [--seed S] [--sysrq] --fs TYPE DISK\n"
+    fprintf(stderr, "usage: freeze-stress [--seconds N] [--windows W] [--seed S] [--sysrq] "
+                    "--fs TYPE DISK\n"
                     "TYPE is ext4, xfs, btrfs or f2fs. Everything on DISK is destroyed.\n"
+                    "W holds at least must be looked at while they are live.\n"
                     "--sysrq thaws every filesystem of the machine now and then.\n");
     return 2;
 }
 
 bool read_options(int argc, char** argv) {
-    const option known[] = {{"fs", required_argument, nullptr, 'f'},
-                            {"seconds", required_argument, nullptr, 's'},
-                            {"seed", required_argument, nullptr, 'r'},
-                            {"sysrq", no_argument, nullptr, 'j'},
-                            {nullptr, 0, nullptr, 0}};
+    const option known[] = {
+        {"fs", required_argument, nullptr, 'f'},      {"seconds", required_argument, nullptr, 's'},
+        {"windows", required_argument, nullptr, 'w'}, {"seed", required_argument, nullptr, 'r'},
+        {"sysrq", no_argument, nullptr, 'j'},         {nullptr, 0, nullptr, 0}};
     for (int each = 0; (each = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         if (each == 'f')
             options.type = optarg;
         else if (each == 's')
             options.seconds = atoi(optarg);
+        else if (each == 'w')
+            options.windows = strtoull(optarg, nullptr, 10);
         else if (each == 'r')
             options.seed = static_cast<unsigned>(strtoul(optarg, nullptr, 10));
         else if (each == 'j')

@@ -69,6 +69,7 @@ struct Options {
     std::string type, disk;
     int seconds = 30;
     unsigned seed = 1;
+    uint64_t windows = 0; /* as many at least, if asked for */
     bool sysrq = false;
 };
 extern Options options;
