@@ -155,6 +155,30 @@ def agent_freezes(volume):
         volume.let_go(writer)
 
 
+def only_mounted(volume):
+    """What the agent would freeze besides must be nothing that the test runs on."""
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        words = line.split()
+        kind = words[words.index("-") + 1]
+        if (not words[2].startswith("0:") or kind == "btrfs") and words[4] != str(volume.dir):
+            raise Broken(f"the agent would freeze {words[4]}, too")
+
+
+@case("guest_agent.freezes_everything", fails)
+def agent_freezes_everything(volume):
+    """the agent freezes all there is, F T: it is frozen until the agent's thaw"""
+    only_mounted(volume)
+    with guest_agent() as agent:
+        equal(1, agent.freeze_all(), "frozen filesystems")
+        writer = volume.frozen()
+        succeeds("fsfreeze", "-f", volume.dir)
+        equal("frozen", agent.status(), "status of the frozen")
+        succeeds("fsfreeze", "-u", volume.dir)
+        volume.still_frozen(writer)
+        equal(1, agent.thaw(), "thawed filesystems")
+        volume.let_go(writer)
+
+
 @case("guest_agent.under_another", fails)
 def agent_under_another(volume):
     """F, the agent freezes and thaws until that fails: F's freeze is still there"""

@@ -52,6 +52,10 @@ class GuestAgent:
         """How many filesystems it has frozen."""
         return self.call("guest-fsfreeze-freeze-list", mountpoints=[str(directory)])
 
+    def freeze_all(self):
+        """The same, of everything that is mounted from a block device or is btrfs."""
+        return self.call("guest-fsfreeze-freeze")
+
     def thaw(self):
         """How many it has thawed. It calls FITHAW on each until that fails."""
         return self.call("guest-fsfreeze-thaw")
