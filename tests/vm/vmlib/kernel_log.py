@@ -21,6 +21,14 @@ BAD = re.compile("|".join([
 # Parts of a report: bad by themselves, but covered by an expected line before.
 PART = re.compile(r"cut here|Call Trace:|---\[ end trace")
 COVERED_LINES = 120
+# What is said of a filesystem that is damaged or a device that fails: some tests bring it about,
+# nowhere else may it come.
+DAMAGE = [
+    r"EXT4-fs error", r"JBD2: ", r"Aborting journal",
+    r"XFS .*(?:[Cc]orrupt|[Ii]nternal error|[Ss]hut(?:ting)? ?down)",
+    r"BTRFS:? (?:error|critical)", r"F2FS-fs .*(?:[Ii]nconsistent|[Cc]orrupt)",
+    r"\bI/O error", r"\bcritical .* error",
+]
 TRACE_LINES = 8  # so far into a trace, who called for it has been named
 PANIC = re.compile(r"Kernel panic - not syncing|\bOops\b|triple fault")
 
@@ -35,16 +43,18 @@ class KernelLog:
     def panicked(self):
         return any(PANIC.search(line) for line in self.lines)
 
-    def unexpected(self, expected):
-        """The lines that no pattern of `expected` accounts for."""
+    def unexpected(self, expected, forbidden=()):
+        """The lines, bad by themselves or forbidden, that no pattern of `expected` accounts for."""
         patterns = [re.compile(text) for text in expected]
+        bad = [BAD, *map(re.compile, forbidden)]
         found, covered = [], 0
         for number, line in enumerate(self.lines):
             # A bare trace is accounted for by a function in it, too.
             trace = self.lines[number:number + TRACE_LINES] if PART.search(line) else [line]
             if any(pattern.search(said) for pattern in patterns for said in trace):
                 covered = number + COVERED_LINES
-            elif BAD.search(line) or (number > covered and PART.search(line)):
+            elif (any(pattern.search(line) for pattern in bad)
+                  or (number > covered and PART.search(line))):
                 if not (PART.search(line) and number <= covered):
                     found.append(line)
         return found
