@@ -41,6 +41,7 @@ class Traits:
     takes_kernels: bool = False
     only_full: bool = False  # takes so long that it runs with --full, or when named
     quiet: bool = False  # it compares times, so no kernel is built meanwhile
+    full_deadline: int = 0  # with --full; not given: twice the other
 
 
 # In the order in which they run: what fails fast comes first.
@@ -63,10 +64,11 @@ KNOWN = {
         600, 3600, ("kernel", "tests", "vm"), takes_full=True, takes_kernels=True
     ),
     "mutants": Traits(
-        1200, 4200, ("build", "tests", "kernel", "vm"), takes_kernels=True, only_full=True
+        1200, 10800, ("build", "tests", "kernel", "vm"), takes_kernels=True, only_full=True
     ),
     "vm": Traits(
-        2400, 4800, ("build", "tests", "kernel", "vm"), takes_full=True, takes_kernels=True
+        2400, 4800, ("build", "tests", "kernel", "vm"), takes_full=True, takes_kernels=True,
+        full_deadline=36000,
     ),
 }
 OTHER = Traits(60, 1800, takes_full=True)
@@ -277,7 +279,8 @@ def run_suite(outcome: Outcome, title: str, expected: float, arguments, screen, 
     options = ["--full"] if full else []
     if traits.takes_kernels:
         options += [word for kernel in arguments.kernel for word in ("--kernel", kernel)]
-    deadline = arguments.deadline or traits.deadline * (2 if full else 1)
+    usual = (traits.full_deadline or 2 * traits.deadline) if full else traits.deadline
+    deadline = arguments.deadline or usual
     progress = ""
     reported = 0
 
