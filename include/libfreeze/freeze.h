@@ -24,7 +24,9 @@
  *   -ENOTTY      this kernel has no freeze timeouts (unsupported_by_kernel)
  *   -EDEADLK     the program would block on what it freezes (would_deadlock)
  *   -ETIMEDOUT   not frozen within acquire_timeout_ms (acquire_timeout)
- *   -EINVAL      misuse: no path, an empty guard, a guard in a forked child, contradicting options
+ *   -EINVAL      misuse: no path, an empty guard, a guard in a forked child, contradicting options,
+ *                a pointer that is NULL
+ *   -E2BIG       options of a later version of the library, which this one does not know
  */
 #ifndef LIBFREEZE_FREEZE_H
 #define LIBFREEZE_FREEZE_H
@@ -49,7 +51,7 @@ enum libfreeze_guardian {
 };
 
 /* As struct libfreeze::Options. Begin with LIBFREEZE_OPTIONS_INIT: later versions may add members
- * at the end. */
+ * at the end, where zero is what was before. */
 struct libfreeze_options {
     size_t size; /* of this struct, as the program was compiled with it */
     int64_t timeout_ms;
@@ -101,6 +103,12 @@ LIBFREEZE_C_EXPORT size_t libfreeze_count(const struct libfreeze_guard* guard);
 LIBFREEZE_C_EXPORT const char* libfreeze_mountpoint(const struct libfreeze_guard* guard,
                                                     size_t number);
 
+/* How many filesystems it left out since they cannot be frozen (skip_unfreezable), and the path of
+ * each as the caller gave it (NULL past the last). The text is the guard's. */
+LIBFREEZE_C_EXPORT size_t libfreeze_skipped_count(const struct libfreeze_guard* guard);
+LIBFREEZE_C_EXPORT const char* libfreeze_skipped_path(const struct libfreeze_guard* guard,
+                                                      size_t number);
+
 LIBFREEZE_C_EXPORT void libfreeze_get_stats(const struct libfreeze_guard* guard,
                                             struct libfreeze_stats* stats);
 
@@ -111,7 +119,8 @@ LIBFREEZE_C_EXPORT int libfreeze_probe_timeout(const char* path);
  * next one that fails. */
 LIBFREEZE_C_EXPORT const char* libfreeze_error_message(void);
 
-/* Told of what libfreeze_free() could not do; see set_failure_handler(). NULL: the default. */
+/* Told of what libfreeze_free() and libfreeze_release() could not do, and of what stays frozen
+ * beside the error of another call; see FailureHandler. NULL: the default. */
 typedef void (*libfreeze_failure_handler)(int error, const char* message, const char* mountpoint);
 LIBFREEZE_C_EXPORT void libfreeze_set_failure_handler(libfreeze_failure_handler handler);
 

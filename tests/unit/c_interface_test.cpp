@@ -8,6 +8,7 @@
 #include <catch2/generators/catch_generators_all.hpp>
 
 #include <cerrno>
+#include <cstdint>
 #include <string>
 
 using namespace std::chrono_literals;
@@ -155,6 +156,82 @@ TEST_CASE("C: release and adopt, and options of an older version") {
     REQUIRE(libfreeze_adopt("/srv", nullptr, &guard) == 0);
     libfreeze_free(guard);
     CHECK_FALSE(kernel.is_frozen(ext4));
+}
+
+TEST_CASE("C: what is no guard and no path is misuse, and no crash") {
+    const FakeKernel kernel;
+    const libfreeze_options options = LIBFREEZE_OPTIONS_INIT;
+    const char* const none = nullptr;
+    const char* const path = "/srv";
+    libfreeze_guard* guard = nullptr;
+    const auto is_misuse = [](int result) {
+        const std::string line = libfreeze_error_message();
+        (void)libfreeze_probe_timeout("/none"); // another message
+        return result == -EINVAL && line.find("libfreeze: ") == 0;
+    };
+    CHECK(is_misuse(libfreeze_thaw(nullptr)));
+    CHECK(is_misuse(libfreeze_extend(nullptr, 1000)));
+    CHECK(is_misuse(libfreeze_freeze(nullptr, 1, &options, &guard)));
+    CHECK(is_misuse(libfreeze_freeze(&none, 1, &options, &guard)));
+    CHECK(is_misuse(libfreeze_freeze(&path, 1, &options, nullptr)));
+    CHECK(is_misuse(libfreeze_adopt(nullptr, &options, &guard)));
+    CHECK(is_misuse(libfreeze_adopt("/srv", &options, nullptr)));
+    CHECK(is_misuse(libfreeze_probe_timeout(nullptr)));
+    libfreeze_release(nullptr);
+    CHECK(libfreeze_count(nullptr) == 0);
+    CHECK(libfreeze_mountpoint(nullptr, 0) == nullptr);
+    CHECK(libfreeze_skipped_count(nullptr) == 0);
+    CHECK(libfreeze_skipped_path(nullptr, 0) == nullptr);
+    libfreeze_stats stats{1, 1, 1, 1};
+    libfreeze_get_stats(nullptr, &stats);
+    CHECK(stats.flush_rounds + static_cast<std::uint64_t>(stats.frozen_ns) == 0);
+    CHECK(kernel.count("FIFREEZE") == 0);
+}
+
+TEST_CASE("C: options of another version") {
+    FakeKernel kernel;
+    libfreeze_guard* guard = nullptr;
+    struct {
+        libfreeze_options known = LIBFREEZE_OPTIONS_INIT;
+        std::int64_t later = 0;
+    } options;
+    SECTION("older: what it does not have is not read") {
+        options.known.size = sizeof(options.known.size) + sizeof(options.known.timeout_ms);
+        options.known.guardian = 77;
+        CHECK(freeze("/srv", options.known, &guard) == 0);
+    }
+    SECTION("later, and nothing is asked of what is new") {
+        options.known.size = sizeof(options);
+        CHECK(freeze("/srv", options.known, &guard) == 0);
+    }
+    SECTION("later, with something that this one cannot do") {
+        options.known.size = sizeof(options);
+        options.later = std::int64_t(1) << 56;
+        CHECK(freeze("/srv", options.known, &guard) == -E2BIG);
+        CHECK(std::string(libfreeze_error_message()).find("later version") != std::string::npos);
+        CHECK_FALSE(kernel.is_frozen(ext4));
+    }
+    SECTION("none: what stands there is no size") {
+        options.known.size = SIZE_MAX;
+        CHECK(freeze("/srv", options.known, &guard) == -E2BIG);
+    }
+    libfreeze_free(guard);
+}
+
+TEST_CASE("C: what was skipped") {
+    const FakeKernel kernel;
+    libfreeze_options options = LIBFREEZE_OPTIONS_INIT;
+    options.skip_unfreezable = 1;
+    libfreeze_guard* guard = nullptr;
+    const char* const paths[] = {"/proc", "/srv/dir"};
+    REQUIRE(libfreeze_freeze(paths, 2, &options, &guard) == 0);
+    CHECK(libfreeze_count(guard) == 1);
+    REQUIRE(libfreeze_skipped_count(guard) == 1);
+    CHECK(std::string(libfreeze_skipped_path(guard, 0)) == "/proc");
+    CHECK(libfreeze_skipped_path(guard, 1) == nullptr);
+    CHECK(libfreeze_thaw(guard) == 0);
+    CHECK(libfreeze_skipped_count(guard) == 1);
+    libfreeze_free(guard);
 }
 
 TEST_CASE("C: what the kernel offers") {
