@@ -125,6 +125,31 @@ FileDescriptor open_beside(const std::filesystem::path& path, const Place& place
     return {};
 }
 
+/// A path, and where it is.
+struct Named {
+    FileDescriptor fd;
+    MountTable table;
+    Place place;
+};
+
+/// O_PATH opens nothing: no device wakes up, no FIFO waits, and the filesystem stays mounted
+/// meanwhile.
+Named look_at(const Filesystem& filesystem, int flags, Operation operation) {
+    Named named;
+    named.fd = open_at(AT_FDCWD, filesystem.path.c_str(), O_PATH | flags);
+    if (!named.fd && errno == ENOENT) {
+        throw failure(operation, filesystem, last_error());
+    }
+    if (!named.fd) {
+        throw failure(operation, filesystem, last_error(), "the path cannot be opened");
+    }
+    named.table = read_mount_table();
+    if (!locate(named.fd.get(), named.table, &named.place)) {
+        throw failure(operation, filesystem, last_error());
+    }
+    return named;
+}
+
 } // namespace
 
 Target resolve(const std::filesystem::path& path, Operation operation) {
@@ -134,17 +159,11 @@ Target resolve(const std::filesystem::path& path, Operation operation) {
         throw failure(operation, target.filesystem, system_error_code(ENOENT),
                       "no path has a NUL byte in it");
     }
-    // O_PATH opens nothing: no device wakes up, no FIFO waits, and the filesystem stays mounted
-    // meanwhile.
-    const FileDescriptor named = open_at(AT_FDCWD, path.c_str(), O_PATH);
-    if (!named) {
-        throw failure(operation, target.filesystem, last_error());
+    Named named = look_at(target.filesystem, 0, operation);
+    if (named.place.mount != nullptr && named.place.mount->type == "autofs") {
+        named = look_at(target.filesystem, O_DIRECTORY, operation); // mounts what belongs there
     }
-    const MountTable table = read_mount_table();
-    Place place;
-    if (!locate(named.get(), table, &place)) {
-        throw failure(operation, target.filesystem, last_error());
-    }
+    const auto& [fd, table, place] = named;
     target.superblock = superblock_at(place);
     if (place.mount != nullptr) {
         target.filesystem.mountpoint = place.mount->target;
@@ -155,7 +174,7 @@ Target resolve(const std::filesystem::path& path, Operation operation) {
         refuse_device(target.filesystem, place.status.st_rdev, table, operation);
     }
     if (S_ISDIR(place.status.st_mode)) {
-        target.fd = open_at(named.get(), ".", O_RDONLY | O_DIRECTORY);
+        target.fd = open_at(fd.get(), ".", O_RDONLY | O_DIRECTORY);
         if (!target.fd) {
             throw failure(operation, target.filesystem, last_error(),
                           "its directory cannot be opened");

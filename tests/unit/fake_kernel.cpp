@@ -179,6 +179,10 @@ int FakeKernel::openat(int directory, const char* path, int flags) {
         errno = ENOTDIR;
         return -1;
     }
+    if (const auto mounted = automounts.find(name);
+        mounted != automounts.end() && (flags & O_DIRECTORY) != 0) {
+        files[name] = mounted->second;
+    }
     descriptors_[next_fd_] = {name, flags};
     open_files.insert(next_fd_);
     return next_fd_++;

@@ -75,6 +75,8 @@ public:
     /// The table of paths; any path that is not in it does not exist.
     std::map<std::string, FakeFile> files;
     std::vector<libfreeze::Mount> table;
+    /// What is mounted over a path when its directory is opened.
+    std::map<std::string, FakeFile> automounts;
     std::map<dev_t, FakeFilesystem> filesystems;
     pid_t process = 100;
 

@@ -7,6 +7,7 @@
 #include <catch2/generators/catch_generators_all.hpp>
 
 #include <algorithm>
+#include <cerrno>
 
 #include <fcntl.h>
 
@@ -55,6 +56,34 @@ TEST_CASE("nothing but directories is opened for more than O_PATH, and all is cl
             CHECK((call.argument & O_ACCMODE) == O_RDONLY);
         }
     }
+}
+
+TEST_CASE("what is mounted when it is looked at is frozen, not autofs") {
+    constexpr dev_t autofs = 0x77;
+    FakeKernel kernel;
+    kernel.files["/auto"] = {S_IFDIR, autofs, autofs, 0, 70};
+    kernel.table.push_back({70, autofs, "/auto", "autofs", "systemd-1"});
+    kernel.filesystems[autofs].freezable = false;
+    SECTION("mounted") {
+        kernel.automounts["/auto"] = kernel.files["/srv"];
+        FreezeGuard guard("/auto");
+        CHECK(guard.filesystem().type == "ext4");
+        CHECK(kernel.is_frozen(FakeKernel::ext4));
+    }
+    SECTION("not mounted") {
+        CHECK(contains(refused("/auto"), "'/auto' (autofs): such a filesystem cannot be frozen"));
+    }
+    CHECK_FALSE(kernel.is_frozen(FakeKernel::ext4));
+    CHECK(kernel.open_files.empty());
+}
+
+TEST_CASE("a path that cannot be opened is told as that") {
+    FakeKernel kernel;
+    kernel.failing_errno = GENERATE(EACCES, ENAMETOOLONG, ELOOP, ENOTDIR, EMFILE, EPERM);
+    kernel.failing_call = 0;
+    const auto error = refused("/srv");
+    CHECK(error.code().value() == kernel.failing_errno);
+    CHECK(contains(error, "cannot freeze '/srv': the path cannot be opened: "));
 }
 
 TEST_CASE("subvolumes with an st_dev of their own are one filesystem") {
