@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "group.hpp"
 
+#include "device_mapper.hpp"
 #include "flush.hpp"
 #include "own_files.hpp"
 #include "parallel.hpp"
@@ -118,6 +119,7 @@ void Group::freeze(const std::vector<std::filesystem::path>& paths, const Option
 void Group::adopt(const std::filesystem::path& path, const Options& options) {
     gather({path}, Operation::adopt);
     Member& member = members_.front();
+    refuse_suspended(member.target, Operation::adopt);
     member.outcome =
         member.superblock->adopt(member.target.fd.get(), options.timeout, &member.seat);
     if (member.outcome.code) {

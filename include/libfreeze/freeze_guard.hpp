@@ -135,7 +135,9 @@ public:
     /// to adopt: std::logic_error.
     ///
     /// Throws as the constructor, and errc::expired if there is no freeze to take over. On a kernel
-    /// without the patches this is found out by freezing, which is undone at once.
+    /// without the patches this is found out by freezing, which is undone at once; while
+    /// device-mapper has suspended a device of the filesystem it is errc::already_frozen there,
+    /// since a thaw would end that freeze.
     static FreezeGuard adopt(const std::filesystem::path& path, const Options& options = {});
     static FreezeGuard adopt(const std::filesystem::path& path, const Options& options,
                              std::error_code& error);

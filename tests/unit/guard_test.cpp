@@ -352,6 +352,25 @@ TEST_CASE("a stock kernel cannot adopt with a timeout") {
     CHECK(kernel.is_frozen(ext4));
 }
 
+TEST_CASE("on a stock kernel device-mapper's freeze is not adopted: a thaw would end it") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(false, true);
+    kernel.sysfs["/sys/dev/block/8:1/dm/suspended"] = "1\n";
+    REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
+    try {
+        FreezeGuard::adopt("/srv").thaw();
+        CHECK(kernel.patched);
+    } catch (const std::system_error& error) {
+        INFO(error.what());
+        CHECK_FALSE(kernel.patched);
+        CHECK(error.code() == errc::already_frozen);
+        CHECK(std::string(error.what()).find("resume it first") != std::string::npos);
+        CHECK(kernel.count("FIFREEZE") == 0); // it would wait for the device
+        CHECK(kernel.is_frozen(ext4));
+    }
+    CHECK(kernel.open_files.empty());
+}
+
 TEST_CASE("what a living guard holds cannot be adopted") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);

@@ -2,6 +2,7 @@
 #include "arguments.hpp"
 #include "commands.hpp"
 #include "console.hpp"
+#include "device_mapper.hpp"
 #include "each.hpp"
 #include "freeze_ioctl.hpp"
 #include "report.hpp"
@@ -14,6 +15,7 @@ namespace freezectl {
 namespace {
 
 void thaw(const libfreeze::Target& target) {
+    refuse_suspended(target, libfreeze::Operation::thaw);
     const std::error_code error = libfreeze::thaw_ioctl(target.fd.get());
     if (!error) {
         return;
