@@ -8,9 +8,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <system_error>
 
 namespace libfreeze {
+
+/// Whether a guardian's answer is that it is dead: EPIPE if a request has not reached it,
+/// ECONNRESET if it may have.
+bool is_lost(const std::error_code& error) noexcept;
 
 /// A process that makes the requests of one hold in place of this one, and thaws when this one dies
 /// or this object goes, and at the deadline where the kernel has none. See guardian_main.c.
@@ -24,12 +29,13 @@ public:
     /// Throws the failure of a freeze. `until`: when to give up waiting for sync() and freeze().
     static std::shared_ptr<Guardian> start(const Target& target, const Deadline& until);
 
-    Guardian(FileDescriptor channel, const Deadline& until) noexcept
-        : channel_(std::move(channel)), until_(until) {}
+    /// `name`: where the filesystem is mounted, for who looks at the list of processes.
+    Guardian(FileDescriptor channel, std::string name, const Deadline& until) noexcept
+        : channel_(std::move(channel)), name_(std::move(name)), until_(until) {}
 
     /// errc::acquire_timeout: it will undo the freeze when that is complete.
     std::error_code sync() noexcept;
-    std::error_code freeze(int fd, std::int64_t seconds) noexcept;
+    Outcome freeze(int fd, std::int64_t seconds) noexcept;
     Outcome reset(int fd, std::int64_t seconds) noexcept;
     Outcome thaw(int fd) noexcept;
     /// Thaws when it can. Does not wait for that.
@@ -42,9 +48,14 @@ private:
     std::error_code ask(guardian_operation operation, std::int64_t seconds, const Deadline& until,
                         guardian_reply* reply) noexcept;
     Outcome ask_about_hold(int fd, guardian_operation operation, std::int64_t seconds) noexcept;
+    /// When it is dead: what it has left frozen. An error if that could not be thawed.
+    [[nodiscard]] std::error_code clean_up(int fd) const noexcept;
+    [[nodiscard]] std::error_code rescue(int fd) const noexcept;
 
     FileDescriptor channel_;
+    std::string name_;
     Deadline until_;
+    Deadline ends_; ///< the hold, if the kernel has timeouts
 };
 
 } // namespace libfreeze

@@ -118,6 +118,12 @@ static int release(void) {
     return 0;
 }
 
+/* To the kernel an administrator: it has never frozen there. */
+static int rescue(void) {
+    attended = false;
+    return call(FITHAW, NULL);
+}
+
 /* ---- the program ----------------------------------------------------------------------------- */
 
 static struct guardian_reply serve(const struct guardian_request* request) {
@@ -132,6 +138,8 @@ static struct guardian_reply serve(const struct guardian_request* request) {
         return (struct guardian_reply){.error = thaw()};
     case GUARDIAN_RELEASE:
         return (struct guardian_reply){.error = release()};
+    case GUARDIAN_RESCUE:
+        return (struct guardian_reply){.error = rescue()};
     default:
         return (struct guardian_reply){.error = ENOSYS};
     }

@@ -18,6 +18,7 @@ enum guardian_operation {
     GUARDIAN_RESET,
     GUARDIAN_THAW,
     GUARDIAN_RELEASE, /* leave it frozen, until the deadline if there is one */
+    GUARDIAN_RESCUE,  /* thaw what a dead one has left; asked of one that has never frozen */
 };
 
 struct guardian_request {

@@ -77,9 +77,10 @@ bool has_passed(const Deadline& deadline) noexcept {
     return deadline && *deadline <= the_system().now();
 }
 
-std::error_code freeze(int fd, Hold& hold, std::chrono::nanoseconds timeout) noexcept {
+Outcome freeze(int fd, Hold& hold, std::chrono::nanoseconds timeout) noexcept {
     const std::int64_t seconds = seconds_of(timeout);
-    return hold.guardian ? hold.guardian->freeze(fd, seconds) : freeze_ioctl(fd, seconds);
+    return hold.guardian ? hold.guardian->freeze(fd, seconds)
+                         : Outcome{freeze_ioctl(fd, seconds), {}};
 }
 
 Outcome thaw(int fd, Hold& hold) noexcept {
@@ -180,13 +181,13 @@ Outcome Superblock::join(int fd, std::chrono::nanoseconds timeout,
     if (const auto error = forbids(*fresh, timeout, false)) {
         return {error, {}};
     }
-    const std::error_code frozen = freeze(fd, *fresh, timeout);
-    if (frozen == errc::already_frozen && current_) {
+    const Outcome frozen = freeze(fd, *fresh, timeout);
+    if (frozen.code == errc::already_frozen && current_) {
         sit(current_, mine, seat);
         return {};
     }
-    if (frozen) {
-        return {frozen, {}};
+    if (frozen.code) {
+        return frozen;
     }
     if (current_) { // a kernel without timeouts: it was thawed, or it would have been EBUSY
         current_->ended = make_error_code(errc::expired);

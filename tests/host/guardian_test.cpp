@@ -400,6 +400,21 @@ TEST_CASE("the guardian leaves the program nothing to reap, and nothing behind")
     CHECK(errno == ECHILD);
 }
 
+TEST_CASE("a killed guardian's freeze is thawed by a program that has frozen there before") {
+    Options alone;
+    alone.guardian = libfreeze::UseGuardian::never;
+    FreezeGuard(subject().mountpoint, alone).thaw();
+    FreezeGuard guard(subject().mountpoint, guarded());
+    REQUIRE(::kill(guardians().at(0), SIGKILL) == 0);
+    CHECK(all_guardians_end());
+    Writer writer;
+    std::error_code error;
+    guard.thaw(error);
+    CHECK(error == errc::expired);
+    CHECK(writer.gets_through_within(5s));
+    CHECK(all_guardians_end());
+}
+
 TEST_CASE("a released freeze stays, and its deadline too") {
     FreezeGuard guard(subject().mountpoint, guarded(2s));
     guard.release();

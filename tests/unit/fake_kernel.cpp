@@ -193,7 +193,7 @@ int FakeKernel::close(int fd) noexcept {
     if (const auto guardian = guardians.find(fd); guardian != guardians.end()) {
         if (guardian->second.attended) {
             let_go(guardian->second);
-            guardians.erase(guardian);
+            end(guardian);
         }
     }
     return open_files.erase(fd) == 1 ? 0 : -1;
@@ -356,14 +356,20 @@ int FakeKernel::freeze(pid_t who, FakeFilesystem& filesystem, std::int64_t secon
     return 0;
 }
 
-/// The hold that FITHAW and FIFREEZE_RESET_TIMEOUT of a process act on. No owner is ever gone here.
+/// The hold that FITHAW and FIFREEZE_RESET_TIMEOUT of a process act on.
 FakeHold* FakeKernel::chosen(pid_t who, FakeFilesystem& filesystem) {
     const bool known = filesystem.entries.count(who) != 0;
     auto& holds = filesystem.holds;
-    const auto found = std::find_if(holds.rbegin(), holds.rend(), [&](const FakeHold& hold) {
-        return known ? hold.owner == who : hold.live;
-    });
-    return found == holds.rend() ? nullptr : &*found;
+    const auto newest = [&holds](const auto& matches) {
+        const auto found = std::find_if(holds.rbegin(), holds.rend(), matches);
+        return found == holds.rend() ? nullptr : &*found;
+    };
+    if (known) {
+        return newest([who](const FakeHold& hold) { return hold.owner == who; });
+    }
+    FakeHold* const left =
+        newest([this](const FakeHold& hold) { return hold.live && gone_.count(hold.owner) != 0; });
+    return left != nullptr ? left : newest([](const FakeHold& hold) { return hold.live; });
 }
 
 void FakeKernel::expire() {
@@ -408,7 +414,7 @@ int FakeKernel::ask_guardian(int channel, const guardian_request& request, guard
             if (failing_errno == ECONNRESET) {
                 serve(guardian->second, request);
             }
-            guardians.erase(guardian);
+            end(guardian);
         }
         errno = failing_errno;
         return -1;
@@ -435,7 +441,14 @@ bool FakeKernel::blocks(const FakeGuardian& guardian, const guardian_request& re
 }
 
 void FakeKernel::kill_guardians() {
-    guardians.clear();
+    while (!guardians.empty()) {
+        end(guardians.begin());
+    }
+}
+
+void FakeKernel::end(std::map<int, FakeGuardian>::iterator guardian) {
+    gone_.insert(guardian->second.process);
+    guardians.erase(guardian);
 }
 
 int FakeKernel::serve(FakeGuardian& guardian, const guardian_request& request) {
@@ -449,6 +462,8 @@ int FakeKernel::serve(FakeGuardian& guardian, const guardian_request& request) {
     case GUARDIAN_RELEASE:
         guardian.attended = false;
         return 0;
+    case GUARDIAN_RESCUE:
+        return rescue(guardian);
     default:
         return 0;
     }
@@ -486,6 +501,10 @@ int FakeKernel::thaw(FakeGuardian& guardian) {
     guardian.held = error != 0 && error != EINVAL;
     guardian.deadline.reset();
     return error;
+}
+
+int FakeKernel::rescue(FakeGuardian& guardian) {
+    return request(guardian.process, guardian.superblock, FITHAW, nullptr) == 0 ? 0 : errno;
 }
 
 void FakeKernel::let_go(FakeGuardian& guardian) {

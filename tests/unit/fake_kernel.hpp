@@ -154,11 +154,13 @@ private:
     int freeze(pid_t who, FakeFilesystem& filesystem, std::int64_t seconds);
     FakeHold* chosen(pid_t who, FakeFilesystem& filesystem);
     void expire();
+    void end(std::map<int, FakeGuardian>::iterator guardian);
     bool blocks(const FakeGuardian& guardian, const guardian_request& request);
     int serve(FakeGuardian& guardian, const guardian_request& request);
     int freeze_for(FakeGuardian& guardian, std::int64_t seconds);
     int reset(FakeGuardian& guardian, std::int64_t seconds);
     int thaw(FakeGuardian& guardian);
+    int rescue(FakeGuardian& guardian);
     void let_go(FakeGuardian& guardian);
     void settle(FakeFilesystem& filesystem);
     [[nodiscard]] std::optional<libfreeze::Clock::time_point>
@@ -167,6 +169,7 @@ private:
     std::recursive_mutex mutex_; ///< the calls may come from several threads
     libfreeze::Clock::time_point now_{std::chrono::hours(1)};
     std::map<int, std::pair<std::string, int>> descriptors_; ///< path and flags
+    std::set<pid_t> gone_;                                   ///< dead guardians
     int next_fd_ = 10;
 };
 

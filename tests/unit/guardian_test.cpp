@@ -141,6 +141,73 @@ TEST_CASE("a killed guardian's freeze is thawed, and has expired") {
     CHECK(kernel.open_files.empty());
 }
 
+TEST_CASE("a killed guardian's freeze is thawed by a program that has frozen there itself") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    INFO("patched: " << kernel.patched);
+    FreezeGuard("/srv").thaw(); // to the kernel it is no administrator any more
+    FreezeGuard guard("/srv", guarded());
+    kernel.kill_guardians();
+    SECTION("found by thaw") {
+        CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
+    }
+    SECTION("found by extend") {
+        CHECK(code_of([&] { guard.extend(30s); }) == errc::expired);
+    }
+    SECTION("without another process for it") {
+        kernel.failing_errno = ENOMEM;
+        kernel.failing_request = [](const std::string& name, dev_t) {
+            return name == "start_guardian";
+        };
+        try {
+            guard.thaw();
+            FAIL("no error");
+        } catch (const std::system_error& error) {
+            CHECK(error.code() == errc::expired);
+            const std::string line = error.what();
+            CHECK((line.find("fsfreeze -u '/srv'") != std::string::npos) == kernel.patched);
+        }
+        kernel.foreign_thaw(300, ext4);
+    }
+    CHECK_FALSE(kernel.is_frozen(ext4));
+    guard = FreezeGuard();
+    CHECK(kernel.open_files.empty());
+}
+
+TEST_CASE("a killed guardian's freeze is thawed, not one that the program has left there") {
+    FakeKernel kernel;
+    FreezeGuard own("/srv");
+    own.release();
+    FreezeGuard guard("/srv", guarded());
+    kernel.kill_guardians();
+    CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
+    CHECK(kernel.holds_of(kernel.process, ext4) == 1);
+    FreezeGuard::adopt("/srv").thaw();
+    CHECK_FALSE(kernel.is_frozen(ext4));
+}
+
+TEST_CASE("a killed guardian's freeze that the kernel has ended costs nobody else's") {
+    FakeKernel kernel;
+    if (GENERATE(false, true)) {
+        FreezeGuard("/srv").thaw();
+    }
+    FreezeGuard guard("/srv", guarded(10s));
+    guard.extend(20s);
+    kernel.kill_guardians();
+    kernel.foreign_freeze(300, ext4);
+    SECTION("in time") {
+        kernel.advance(18s);
+    }
+    SECTION("too late") {
+        kernel.advance(20s);
+    }
+    CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
+    CHECK(kernel.holds_of(300, ext4) == 1);
+    CHECK(kernel.filesystems[ext4].holds.size() <= 2);
+    kernel.foreign_thaw(300, ext4);
+    CHECK_FALSE(kernel.is_frozen(ext4));
+}
+
 TEST_CASE("a freeze that takes too long is given up") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
