@@ -19,6 +19,8 @@ const char* name(Operation operation) noexcept {
         return "extend the freeze of";
     case Operation::thaw:
         return "thaw";
+    case Operation::release:
+        return "release the freeze of";
     case Operation::probe:
         return "probe";
     }
@@ -36,19 +38,33 @@ std::string place(const Filesystem& filesystem) {
                        quoted(filesystem.mountpoint));
 }
 
-std::string explanation(Operation operation, const Filesystem& filesystem, std::error_code code) {
-    const bool held = operation == Operation::extend || operation == Operation::thaw;
-    if (held && code == errc::expired) {
-        return "it did not stay frozen (timeout, administrator or sysrq): discard what was copied "
-               "meanwhile";
+} // namespace
+
+std::string quoted(const std::filesystem::path& path) {
+    std::string result = "'";
+    for (const char c : path.native()) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x20 || byte == 0x7f || c == '\\' || c == '\'') {
+            fmt::format_to(std::back_inserter(result), "\\x{:02x}", byte);
+        } else {
+            result += c;
+        }
     }
+    return result + "'";
+}
+
+std::string explanation(Operation operation, const Filesystem& filesystem, std::error_code code) {
     if (operation == Operation::adopt && code == errc::expired) {
         return "there is no freeze to take over: freeze it";
     }
     if (operation == Operation::freeze && code == errc::expired) {
         return "its freeze ended while the others were being frozen: choose a longer timeout";
     }
-    if (code == errc::acquire_timeout) {
+    if (code == errc::expired) {
+        return "it did not stay frozen (timeout, administrator, sysrq, or its guardian was "
+               "killed): discard what was copied meanwhile";
+    }
+    if (code == make_error_code(errc::acquire_timeout)) { // not a device that timed out
         return "it takes longer than the time given for it (acquire_timeout): see which program "
                "writes to it and blocks, or give it more time";
     }
@@ -85,21 +101,6 @@ std::string explanation(Operation operation, const Filesystem& filesystem, std::
         return "check the path";
     }
     return "the kernel log may say more";
-}
-
-} // namespace
-
-std::string quoted(const std::filesystem::path& path) {
-    std::string result = "'";
-    for (const char c : path.native()) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7f || c == '\\' || c == '\'') {
-            fmt::format_to(std::back_inserter(result), "\\x{:02x}", byte);
-        } else {
-            result += c;
-        }
-    }
-    return result + "'";
 }
 
 std::system_error failure(Operation operation, const Filesystem& filesystem, std::error_code code,

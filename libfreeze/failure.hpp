@@ -14,7 +14,7 @@
 namespace libfreeze {
 
 /// What the program asked for.
-enum class Operation { freeze, adopt, extend, thaw, probe };
+enum class Operation { freeze, adopt, extend, thaw, release, probe };
 
 inline std::error_code system_error_code(int error) noexcept {
     return {error, std::system_category()};
@@ -29,11 +29,14 @@ int kernel_errno(errc condition) noexcept;
 /// The path in quotes, on one line whatever is in its name.
 std::string quoted(const std::filesystem::path& path);
 
+/// What it means, and what to do.
+std::string explanation(Operation operation, const Filesystem& filesystem, std::error_code code);
+
 /// "cannot freeze '/proc' (proc): <why>: <text of the code>".
 std::system_error failure(Operation operation, const Filesystem& filesystem, std::error_code code,
                           std::string_view why);
 
-/// The same with the library's own explanation of the code.
+/// The same with that explanation.
 std::system_error failure(Operation operation, const Filesystem& filesystem, std::error_code code);
 
 } // namespace libfreeze

@@ -26,12 +26,28 @@ std::system_error describe(Operation operation, const Member& member) {
     if (!leftover) {
         return failure(operation, filesystem, code);
     }
-    return failure(
-        operation, filesystem, code,
-        fmt::format(
-            "it did not stay frozen: discard what was copied meanwhile. Finding that out froze "
-            "it again and undoing that failed ({}): run fsfreeze -u {}",
-            leftover.message(), quoted(filesystem.path)));
+    return failure(operation, filesystem, code,
+                   fmt::format("{}. What is frozen there now could not be thawed ({}): run "
+                               "fsfreeze -u {}",
+                               explanation(operation, filesystem, code), leftover.message(),
+                               quoted(filesystem.path)));
+}
+
+/// An error code does not tell of it, and a caller may have no more.
+void report_leftover(const Member& member, const std::vector<dev_t>& superblocks) noexcept {
+    const Filesystem& filesystem = member.target.filesystem;
+    if (member.outcome.leftover) {
+        report_failure(failure(Operation::thaw, filesystem, member.outcome.leftover), filesystem,
+                       superblocks);
+    }
+}
+
+std::vector<dev_t> superblocks_of(const std::vector<Member>& members) {
+    std::vector<dev_t> result;
+    for (const Member& member : members) {
+        result.push_back(member.target.superblock);
+    }
+    return result;
 }
 
 /// Those of one rank at the same time, one rank after the other.
@@ -90,7 +106,7 @@ std::error_code sync(const Member& member) noexcept {
 Group::~Group() {
     leave();
     leave(); // nobody will try again after this
-    report();
+    report(Operation::thaw);
     for (Member& member : members_) {
         if (member.is_held()) {
             member.superblock->abandon(&member.seat);
@@ -124,6 +140,7 @@ void Group::adopt(const std::filesystem::path& path, const Options& options) {
         member.superblock->adopt(member.target.fd.get(), options.timeout, &member.seat);
     if (member.outcome.code) {
         const std::vector<Member> refused = std::exchange(members_, {});
+        report_leftover(refused.front(), superblocks_of(refused));
         throw describe(Operation::adopt, refused.front());
     }
     frozen_since_ = the_system().now();
@@ -141,6 +158,7 @@ void Group::extend(std::chrono::milliseconds timeout, Operation operation) {
         member.outcome = member.superblock->extend(member.target.fd.get(), timeout, &member.seat);
         if (member.outcome.code) {
             caller_knows_ = caller_knows_ || member.outcome.code == errc::expired;
+            report_leftover(member, superblocks_of(members_));
             throw describe(operation, member);
         }
     }
@@ -155,6 +173,9 @@ void Group::thaw() {
     }
     stats_ = stats();
     const std::vector<Member> gone = std::exchange(members_, {});
+    for (const Member& member : gone) {
+        report_leftover(member, superblocks_of(gone));
+    }
     const auto expired = std::find_if(gone.begin(), gone.end(), [](const Member& member) {
         return static_cast<bool>(member.outcome.code);
     });
@@ -166,9 +187,10 @@ void Group::thaw() {
 void Group::release() noexcept {
     for (Member& member : members_) {
         if (member.is_held()) {
-            member.superblock->release(&member.seat);
+            member.outcome = member.superblock->release(member.target.fd.get(), &member.seat);
         }
     }
+    report(Operation::release);
     stats_ = stats();
     members_.clear();
 }
@@ -332,18 +354,15 @@ bool Group::rests_on(const Member& member, bool (*which)(const Member&)) const n
     });
 }
 
-/// Of what the last thaw left frozen, and what had expired unless the caller knows.
-void Group::report() const noexcept {
-    std::vector<dev_t> superblocks;
-    for (const Member& member : members_) {
-        superblocks.push_back(member.target.superblock);
-    }
+/// Of what the last call left frozen, and what had expired unless the caller knows.
+void Group::report(Operation operation) const noexcept {
+    const std::vector<dev_t> superblocks = superblocks_of(members_);
     for (const Member& member : members_) {
         const bool expired = member.outcome.code == errc::expired && !caller_knows_;
-        if (member.is_held() || member.outcome.leftover || expired) {
-            report_failure(describe(Operation::thaw, member), member.target.filesystem,
-                           superblocks);
+        if (member.is_held() || expired) {
+            report_failure(describe(operation, member), member.target.filesystem, superblocks);
         }
+        report_leftover(member, superblocks);
     }
 }
 

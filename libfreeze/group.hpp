@@ -65,7 +65,7 @@ private:
     void extend(std::chrono::milliseconds timeout, Operation operation);
     void leave() noexcept;
     [[nodiscard]] bool rests_on(const Member& member, bool (*which)(const Member&)) const noexcept;
-    void report() const noexcept;
+    void report(Operation operation) const noexcept;
 
     std::vector<Member> members_;
     std::vector<Filesystem> skipped_;

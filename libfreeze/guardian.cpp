@@ -122,9 +122,8 @@ void Guardian::let_go() noexcept {
     ask(GUARDIAN_THAW, 0, the_system().now(), &reply);
 }
 
-void Guardian::release() noexcept {
-    guardian_reply reply{};
-    ask(GUARDIAN_RELEASE, 0, std::nullopt, &reply);
+Outcome Guardian::release(int fd) noexcept {
+    return ask_about_hold(fd, GUARDIAN_RELEASE, 0);
 }
 
 } // namespace libfreeze

@@ -42,7 +42,7 @@ public:
     void let_go() noexcept;
     [[nodiscard]] const Deadline& until() const noexcept { return until_; }
     /// Leaves it frozen. Where only the guardian knows the deadline it stays until then.
-    void release() noexcept;
+    Outcome release(int fd) noexcept;
 
 private:
     std::error_code ask(guardian_operation operation, std::int64_t seconds, const Deadline& until,

@@ -126,6 +126,15 @@ std::error_code forbids(const Hold& hold, std::chrono::nanoseconds timeout, bool
     return timeout != timeout.zero() || (shared && unknown) ? hold.no_timeouts : std::error_code();
 }
 
+/// For those who have released it, when nobody else is left: a guardian must not thaw.
+Outcome leave_frozen(int fd, Hold& hold) noexcept {
+    Outcome outcome = hold.guardian ? hold.guardian->release(fd) : Outcome{};
+    if (outcome.code == errc::expired) {
+        hold.ended = outcome.code;
+    }
+    return outcome;
+}
+
 void sit(const std::shared_ptr<Hold>& hold, std::list<Deadline>& mine, Seat* seat) noexcept {
     hold->seats.splice(hold->seats.end(), mine);
     seat->hold = hold;
@@ -253,6 +262,9 @@ Outcome Superblock::leave(int fd, Seat* seat) {
         const std::optional<Deadline> others = latest(hold, &*seat->deadline);
         if (others && !has_passed(*others)) {
             outcome = check(fd, hold, *others);
+            if (!outcome.code && hold.seats.size() == 1) {
+                outcome = leave_frozen(fd, hold);
+            }
         } else {
             outcome = thaw(fd, hold);
             hold.ended = outcome.code && outcome.code != errc::expired
@@ -293,15 +305,17 @@ std::unique_lock<TimedMutex> Superblock::wait(const Guardian* guardian) {
     return until ? std::unique_lock(mutex_, *until - the_system().now()) : std::unique_lock(mutex_);
 }
 
-void Superblock::release(Seat* seat) noexcept {
+Outcome Superblock::release(int fd, Seat* seat) noexcept {
     const std::lock_guard lock(mutex_);
     auto& hold = *seat->hold;
+    Outcome outcome{hold.ended, {}};
     hold.released.splice(hold.released.end(), hold.seats, seat->deadline);
-    if (hold.guardian && hold.seats.empty()) {
-        hold.guardian->release();
+    if (!hold.ended && hold.seats.empty()) {
+        outcome = leave_frozen(fd, hold);
     }
     forget_ended();
     seat->hold.reset();
+    return outcome;
 }
 
 void Superblock::abandon(Seat* seat) noexcept {

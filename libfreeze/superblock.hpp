@@ -86,8 +86,9 @@ public:
     /// Whether a guard holds it, as far as is known, or is still busy with freezing it when the
     /// time of `guardian` (null: for ever) is over.
     [[nodiscard]] bool is_held(const Guardian* guardian);
-    /// Leaves the hold to the next adopt().
-    void release(Seat* seat) noexcept;
+    /// Leaves the hold to the next adopt(). errc::expired if it is known to have ended. The seat is
+    /// given up in any case.
+    Outcome release(int fd, Seat* seat) noexcept;
     /// Gives the seat up although the kernel did not thaw; a guardian thaws when it can.
     void abandon(Seat* seat) noexcept;
 

@@ -8,11 +8,13 @@
 
 namespace libfreeze {
 
-/// Told of what a guard's destructor (or its move assignment) could not do: the freeze had not
-/// lasted (errc::expired), or the filesystem could not be thawed and is still frozen.
-/// `error.what()` is one line.
+/// Told of what a guard's destructor (or its move assignment) or release() could not do: the freeze
+/// had not lasted (errc::expired), or the filesystem could not be thawed and is still frozen. Also,
+/// beside the error of any other call of a guard, that a filesystem is still frozen which the guard
+/// no longer holds: of a guardian that was killed, or of the question on a kernel without timeouts
+/// whether it was. The code is that of the thaw then. `error.what()` is one line.
 ///
-/// Runs in the thread that destroyed the guard, with no lock of the library held. It must not write
+/// Runs in the thread that called, with no lock of the library held. It must not write
 /// to `filesystem`, which may still be frozen, and it must not throw.
 using FailureHandler = void (*)(const std::system_error& error,
                                 const Filesystem& filesystem) noexcept;

@@ -179,7 +179,10 @@ public:
 
     /// Leaves the filesystem frozen, with its deadline, and empties the guard. A later adopt()
     /// takes it over; several filesystems are adopted one by one. Where only a guardian knows the
-    /// deadline it goes on to keep it: what adopt() and extend() set then is not its business.
+    /// deadline it goes on to keep it: what adopt() and extend() set then is not its business. As
+    /// long as another guard of this process holds the filesystem by a guardian, that still thaws
+    /// when the process dies. If the freeze is known to have ended, or its guardian was killed, the
+    /// failure handler is told.
     void release() noexcept;
 
     /// Whether the guard holds a freeze, as far as it knows: it does not ask the kernel.

@@ -400,6 +400,18 @@ TEST_CASE("the guardian leaves the program nothing to reap, and nothing behind")
     CHECK(errno == ECHILD);
 }
 
+TEST_CASE("a released share outlives the guard that goes last") {
+    FreezeGuard released(subject().mountpoint, guarded());
+    FreezeGuard other(subject().mountpoint, guarded());
+    released.release();
+    other.thaw();
+    CHECK(all_guardians_end());
+    Writer writer;
+    CHECK(writer.is_blocked());
+    FreezeGuard::adopt(subject().mountpoint).thaw();
+    CHECK(writer.gets_through_within(5s));
+}
+
 TEST_CASE("a killed guardian's freeze is thawed by a program that has frozen there before") {
     Options alone;
     alone.guardian = libfreeze::UseGuardian::never;

@@ -265,6 +265,128 @@ TEST_CASE("a guardian that is killed before it freezes costs nobody else's freez
     CHECK(kernel.is_frozen(ext4));
 }
 
+TEST_CASE("a released share of a guardian's hold outlives the other guards") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    const auto timeout = GENERATE(0s, 30s);
+    INFO("patched: " << kernel.patched << ", timeout: " << timeout.count());
+    FreezeGuard released("/srv", guarded(timeout));
+    FreezeGuard other("/srv", guarded());
+    released.release();
+    kernel.advance(10s);
+    SECTION("thawed") {
+        other.thaw();
+    }
+    SECTION("destroyed") {
+        other = FreezeGuard();
+    }
+    CHECK(kernel.is_frozen(ext4));
+    kernel.advance(20s);
+    CHECK(kernel.is_frozen(ext4) == (timeout == 0s));
+    if (timeout == 0s) {
+        FreezeGuard::adopt("/srv").thaw();
+    }
+    CHECK_FALSE(kernel.is_frozen(ext4));
+    CHECK(kernel.open_files.empty());
+}
+
+TEST_CASE("the guardian stays as long as a guard does, whoever has released") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    FreezeGuard first("/srv", guarded());
+    FreezeGuard second("/srv", guarded());
+    FreezeGuard third("/srv", guarded());
+    first.release();
+    second.thaw();
+    CHECK(kernel.guardians.begin()->second.attended);
+    third.thaw();
+    CHECK(kernel.is_frozen(ext4));
+}
+
+TEST_CASE("a killed guardian's freeze is not released in silence") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    FreezeGuard("/srv").thaw();
+    const Reports reports;
+    FreezeGuard guard("/srv", guarded());
+    kernel.kill_guardians();
+    SECTION("and it is thawed") {
+        guard.release();
+        REQUIRE(Reports::all().size() == 1);
+        CHECK(Reports::all()[0].code() == errc::expired);
+        CHECK_FALSE(kernel.is_frozen(ext4));
+    }
+    SECTION("nor that it cannot be thawed") {
+        kernel.failing_errno = EPERM;
+        kernel.failing_request = [](const std::string& name, dev_t) {
+            return name == "start_guardian" || name == "FITHAW";
+        };
+        guard.release();
+        REQUIRE(Reports::all().size() == 2);
+        CHECK(Reports::all()[0].code() == errc::expired);
+        CHECK(Reports::all()[1].code().value() == EPERM);
+        CHECK(kernel.is_frozen(ext4));
+    }
+    SECTION("unless that is known") {
+        CHECK(code_of([&] { guard.extend(30s); }) == errc::expired);
+        guard.release();
+        CHECK(Reports::all().empty());
+    }
+    CHECK_FALSE(guard);
+}
+
+TEST_CASE("what a killed guardian has left frozen is told beside the error") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    const Reports reports;
+    FreezeGuard guard("/srv", guarded());
+    kernel.kill_guardians();
+    kernel.failing_errno = EIO;
+    kernel.failing_request = [](const std::string& name, dev_t) {
+        return name == "start_guardian" || name == "FITHAW";
+    };
+    std::error_code error;
+    SECTION("by thaw") {
+        guard.thaw(error);
+    }
+    SECTION("by extend") {
+        guard.extend(30s, error);
+    }
+    CHECK(error == errc::expired);
+    REQUIRE(Reports::all().size() == 1);
+    CHECK(Reports::all()[0].code().value() == EIO);
+    CHECK(std::string(Reports::all()[0].what()).find("it is still frozen") != std::string::npos);
+    guard = FreezeGuard();
+    CHECK(Reports::all().size() == 1);
+}
+
+TEST_CASE("what a guardian that is killed while it freezes has left frozen is told") {
+    FakeKernel kernel;
+    kernel.patched = GENERATE(true, false);
+    const Reports reports;
+    Options options = guarded();
+    options.flush_budget = 0s;
+    kernel.failing_request = [&, started = 0](const std::string& name, dev_t) mutable {
+        kernel.failing_errno = name == "ask_guardian" ? ECONNRESET : EIO;
+        started += name == "start_guardian" ? 1 : 0;
+        return name == "ask_guardian" || name == "FITHAW" || started == 2;
+    };
+    try {
+        const FreezeGuard guard("/srv", options);
+        FAIL("no error");
+    } catch (const std::system_error& error) {
+        const std::string line = error.what();
+        INFO(line);
+        CHECK(error.code() == std::errc::connection_reset);
+        CHECK(line.find("its guardian was killed") != std::string::npos);
+        CHECK(line.find("fsfreeze -u '/srv'") != std::string::npos);
+        CHECK(line.find("froze it again") == std::string::npos);
+    }
+    REQUIRE(Reports::all().size() == 1);
+    CHECK(Reports::all()[0].code().value() == EIO);
+    CHECK(kernel.is_frozen(ext4));
+}
+
 TEST_CASE("a guardian that cannot start") {
     FakeKernel kernel;
     kernel.failing_errno = ENOENT;
