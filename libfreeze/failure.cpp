@@ -88,6 +88,10 @@ std::string explanation(Operation operation, const Filesystem& filesystem, std::
     if (code == std::errc::value_too_large) {
         return "too many freezes at once: thaw some";
     }
+    if (operation == Operation::thaw && code == std::errc::resource_deadlock_would_occur) {
+        return "it is still frozen, and its thaw would wait for a filesystem below that is still "
+               "frozen too: thaw that one first";
+    }
     if (operation == Operation::thaw) {
         const auto& target =
             filesystem.mountpoint.empty() ? filesystem.path : filesystem.mountpoint;

@@ -66,9 +66,14 @@ bool is_frozen(const Member& member) noexcept {
     return member.is_held();
 }
 
+/// Its time has, not that of a device (ETIMEDOUT).
+bool has_run_out(const Member& member) noexcept {
+    return member.outcome.code == make_error_code(errc::acquire_timeout);
+}
+
 /// It was given up, but no write to it gets through before the kernel is done with it.
 bool is_still_freezing(const Member& member) noexcept {
-    return !member.is_held() && member.outcome.code == errc::acquire_timeout;
+    return !member.is_held() && has_run_out(member);
 }
 
 Outcome join(Member& member, std::chrono::nanoseconds timeout) noexcept {
@@ -119,7 +124,7 @@ void Group::freeze(const std::vector<std::filesystem::path>& paths, const Option
     check_program(options);
     arrange();
     start_guardians(options);
-    flush(options.flush_budget);
+    flush(std::min<std::chrono::milliseconds>(options.flush_budget, max_timeout));
     caller_knows_ = true; // of whatever ends early: this throws
     const auto began = the_system().now();
     take_seats(options);
@@ -264,7 +269,8 @@ void Group::arrange() {
 void Group::start_guardians(const Options& options) {
     Deadline until;
     if (options.acquire_timeout != options.acquire_timeout.zero()) {
-        until = the_system().now() + options.acquire_timeout;
+        until = the_system().now() +
+                std::min<std::chrono::milliseconds>(options.acquire_timeout, max_timeout);
     }
     for (Member& member : members_) {
         if (needs_guardian(member, options)) {
@@ -288,7 +294,7 @@ void Group::sync() {
         }
     });
     for (const Member& member : members_) {
-        if (member.outcome.code == errc::acquire_timeout) {
+        if (has_run_out(member) || (member.guardian && is_lost(member.outcome.code))) {
             throw describe(Operation::freeze, member);
         }
         if (member.outcome.code) {

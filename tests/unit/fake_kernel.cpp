@@ -424,7 +424,7 @@ int FakeKernel::ask_guardian(int channel, const guardian_request& request, guard
         return -1;
     }
     const bool blocked = blocks(guardian->second, request);
-    if (blocked && until) {
+    if (until && (blocked || *until < now_)) {
         errno = ETIMEDOUT;
         return -1;
     }

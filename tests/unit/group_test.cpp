@@ -538,6 +538,9 @@ TEST_CASE("what is stacked on a filesystem that cannot be thawed is not thawed, 
     if (sticky) {
         CHECK(kernel.is_frozen(mapped));
         CHECK(Reports::all().size() == (expired ? 3 : 2));
+        CHECK(contains(Reports::all()[0], "thaw '/deep' (ext4): it is still frozen"));
+        CHECK(contains(Reports::all()[0], "thaw that one first"));
+        CHECK_FALSE(contains(Reports::all()[0], "fsfreeze -u '/deep'")); // it would hang
     } else {
         CHECK(none_frozen(kernel));
         CHECK(Reports::all().empty());

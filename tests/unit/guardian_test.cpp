@@ -387,6 +387,47 @@ TEST_CASE("what a guardian that is killed while it freezes has left frozen is to
     CHECK(kernel.is_frozen(ext4));
 }
 
+TEST_CASE("a guardian that is killed while it writes out is no fault of the device") {
+    FakeKernel kernel;
+    kernel.failing_errno = GENERATE(EPIPE, ECONNRESET);
+    kernel.failing_request = [](const std::string& name, dev_t) { return name == "ask_guardian"; };
+    try {
+        const FreezeGuard guard("/srv", guarded());
+        FAIL("no error");
+    } catch (const std::system_error& error) {
+        const std::string line = error.what();
+        INFO(line);
+        CHECK(line.find("its guardian was killed") != std::string::npos);
+        CHECK(line.find("check its device") == std::string::npos);
+    }
+}
+
+TEST_CASE("the longest times that can be given are not over at once") {
+    FakeKernel kernel;
+    Options options;
+    options.acquire_timeout = std::chrono::milliseconds::max();
+    options.flush_budget = std::chrono::milliseconds::max();
+    FreezeGuard guard("/srv", options);
+    CHECK(guard.stats().flush_rounds > 0);
+    guard.thaw();
+    CHECK_FALSE(kernel.is_frozen(ext4));
+}
+
+TEST_CASE("a device that times out is not the time that the caller gave") {
+    FakeKernel kernel;
+    const std::string call = GENERATE("FIFREEZE", "syncfs");
+    kernel.failing_errno = ETIMEDOUT;
+    kernel.failing_request = [call](const std::string& name, dev_t) { return name == call; };
+    try {
+        const FreezeGuard guard("/srv");
+        FAIL("no error");
+    } catch (const std::system_error& error) {
+        INFO(error.what());
+        CHECK(error.code() == std::error_code(ETIMEDOUT, std::system_category()));
+        CHECK(std::string(error.what()).find("acquire_timeout") == std::string::npos);
+    }
+}
+
 TEST_CASE("a guardian that cannot start") {
     FakeKernel kernel;
     kernel.failing_errno = ENOENT;
