@@ -118,6 +118,14 @@ static int release(void) {
     return 0;
 }
 
+/* Nothing is left to do then. */
+static int finish(void) {
+    int error = thaw();
+
+    attended = held;
+    return error;
+}
+
 /* To the kernel an administrator: it has never frozen there. */
 static int rescue(void) {
     attended = false;
@@ -135,7 +143,7 @@ static struct guardian_reply serve(const struct guardian_request* request) {
     case GUARDIAN_RESET:
         return reset(request->seconds);
     case GUARDIAN_THAW:
-        return (struct guardian_reply){.error = thaw()};
+        return (struct guardian_reply){.error = finish()};
     case GUARDIAN_RELEASE:
         return (struct guardian_reply){.error = release()};
     case GUARDIAN_RESCUE:
@@ -145,7 +153,10 @@ static struct guardian_reply serve(const struct guardian_request* request) {
     }
 }
 
+/* The program may unmount the filesystem as soon as it knows that nothing is left to do. */
 static void answer(struct guardian_reply reply) {
+    if (!attended && !held)
+        close(filesystem);
     send(GUARDIAN_CHANNEL, &reply, sizeof(reply), MSG_NOSIGNAL);
 }
 

@@ -400,6 +400,27 @@ TEST_CASE("the guardian leaves the program nothing to reap, and nothing behind")
     CHECK(errno == ECHILD);
 }
 
+TEST_CASE("a guardian is gone from the filesystem when the thaw is told") {
+    FreezeGuard guard(subject().mountpoint, guarded());
+    const pid_t child = ::fork();
+    if (child == 0) { // has the channel open too, so that the guardian does not see it close
+        std::this_thread::sleep_for(60s);
+        ::_exit(0);
+    }
+    const pid_t guardian = guardians().at(0);
+    guard.thaw();
+    std::vector<std::string> left;
+    try {
+        left = open_there(guardian);
+    } catch (const std::filesystem::filesystem_error&) { // it has ended
+        left.clear();
+    }
+    CHECK(left.empty());
+    CHECK(all_guardians_end());
+    ::kill(child, SIGKILL);
+    CHECK(::waitpid(child, nullptr, 0) == child);
+}
+
 TEST_CASE("a released share outlives the guard that goes last") {
     FreezeGuard released(subject().mountpoint, guarded());
     FreezeGuard other(subject().mountpoint, guarded());

@@ -430,6 +430,9 @@ int FakeKernel::ask_guardian(int channel, const guardian_request& request, guard
     }
     stuck += blocked ? 1 : 0;
     *reply = {serve(guardian->second, request), 0};
+    if (has_ended(guardian->second, request)) {
+        end(guardian);
+    }
     return 0;
 }
 
@@ -438,6 +441,18 @@ bool FakeKernel::blocks(const FakeGuardian& guardian, const guardian_request& re
     const auto& below = stacked[guardian.superblock];
     return request.operation == GUARDIAN_THAW ? std::any_of(below.begin(), below.end(), is_blocking)
                                               : is_blocking(guardian.superblock);
+}
+
+/// There is nothing left for it to do.
+bool FakeKernel::has_ended(const FakeGuardian& guardian, const guardian_request& request) {
+    switch (request.operation) {
+    case GUARDIAN_THAW:
+        return !guardian.held;
+    case GUARDIAN_RELEASE:
+        return !guardian.deadline;
+    default:
+        return request.operation == GUARDIAN_RESCUE;
+    }
 }
 
 void FakeKernel::kill_guardians() {

@@ -154,6 +154,7 @@ private:
     int freeze(pid_t who, FakeFilesystem& filesystem, std::int64_t seconds);
     FakeHold* chosen(pid_t who, FakeFilesystem& filesystem);
     void expire();
+    static bool has_ended(const FakeGuardian& guardian, const guardian_request& request);
     void end(std::map<int, FakeGuardian>::iterator guardian);
     bool blocks(const FakeGuardian& guardian, const guardian_request& request);
     int serve(FakeGuardian& guardian, const guardian_request& request);
