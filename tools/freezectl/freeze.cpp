@@ -38,8 +38,7 @@ int freeze(const Arguments& arguments, Console& console, Report& report) {
     if (arguments.json) {
         refuse_report_on_frozen(arguments);
     }
-    libfreeze::FreezeGuard guard =
-        take_freeze(arguments, libfreeze::UseGuardian::automatic, signals, console);
+    libfreeze::FreezeGuard guard = take_freeze(arguments, signals, console);
     report.filesystems = guard.filesystems();
     guard.release();
     report.stats = guard.stats();

@@ -9,8 +9,6 @@
 #include "system.hpp"
 #include "text.hpp"
 
-#include <libfreeze/ioctl.h>
-
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -36,23 +34,16 @@ using libfreeze::Clock;
 
 enum class Phase { preparing, flushing, freezing, cancelled };
 
-/// Sees how far the library is, and can stop it until it makes the first freeze. After that its
-/// request cannot be taken back and has to be waited for, unless a guardian makes it: that takes it
-/// back itself once this program is gone.
+/// Sees how far the library is, and can stop it until a guardian is asked for the first freeze.
+/// After that the request cannot be taken back; the guardian undoes it once this program is gone.
 class Watch final : public libfreeze::System {
 public:
-    int syncfs(int fd) override {
-        flushing();
-        return System::syncfs(fd);
-    }
-
     int ask_guardian(int channel, const guardian_request& request, guardian_reply* reply,
                      const libfreeze::Deadline& until) override {
         if (request.operation == GUARDIAN_SYNC) {
             flushing();
         }
         if (request.operation == GUARDIAN_FREEZE) {
-            guarded_ = true;
             if (!move_to(Phase::freezing, Phase::cancelled)) {
                 errno = EPIPE;
                 return -1;
@@ -61,19 +52,9 @@ public:
         return System::ask_guardian(channel, request, reply, until);
     }
 
-    int ioctl(int fd, unsigned long request, std::int64_t* argument) override {
-        const bool freezes = request == FIFREEZE || request == FIFREEZE_TIMEOUT;
-        if (freezes && !move_to(Phase::freezing, Phase::cancelled)) {
-            errno = ECANCELED;
-            return -1;
-        }
-        return System::ioctl(fd, request, argument);
-    }
-
     /// False if it is too late.
     bool cancel() { return move_to(Phase::cancelled, Phase::freezing); }
     [[nodiscard]] Phase phase() const { return phase_.load(); }
-    [[nodiscard]] bool is_guarded() const { return guarded_.load(); }
 
 private:
     void flushing() {
@@ -92,7 +73,6 @@ private:
     }
 
     std::atomic<Phase> phase_{Phase::preparing};
-    std::atomic<bool> guarded_{false};
 };
 
 /// It stays in place until the program ends: a thread that was given up may still use it.
@@ -123,12 +103,11 @@ struct Attempt {
     int done = ::eventfd(0, EFD_CLOEXEC);
 };
 
-void freeze(Attempt& attempt, const Arguments& arguments,
-            libfreeze::UseGuardian guardian) noexcept {
+void freeze(Attempt& attempt, const Arguments& arguments) noexcept {
     try {
         libfreeze::Options options;
         options.timeout = arguments.timeout;
-        options.guardian = guardian;
+        options.guardian = libfreeze::UseGuardian::always;
         attempt.guard = libfreeze::FreezeGuard(arguments.paths, options);
     } catch (...) {
         attempt.problem = std::current_exception();
@@ -189,7 +168,7 @@ std::optional<int> wait_for(const Attempt& attempt, Signals& signals, Console& c
             signal = next;
             signalled = Clock::now();
         }
-        const bool give_up = signal && watch().is_guarded() && Clock::now() - signalled > patience;
+        const bool give_up = signal && Clock::now() - signalled > patience;
         if (give_up || (next && watch().cancel())) {
             throw Interrupted{*signal};
         }
@@ -199,12 +178,11 @@ std::optional<int> wait_for(const Attempt& attempt, Signals& signals, Console& c
 
 } // namespace
 
-libfreeze::FreezeGuard take_freeze(const Arguments& arguments, libfreeze::UseGuardian guardian,
-                                   Signals& signals, Console& console) {
+libfreeze::FreezeGuard take_freeze(const Arguments& arguments, Signals& signals, Console& console) {
     watch();
     console.freezing(superblocks_of(arguments.paths));
     const auto attempt = std::make_shared<Attempt>();
-    std::thread worker([attempt, arguments, guardian] { freeze(*attempt, arguments, guardian); });
+    std::thread worker([attempt, arguments] { freeze(*attempt, arguments); });
     std::optional<int> signal;
     try {
         signal = wait_for(*attempt, signals, console);

@@ -10,8 +10,8 @@ class Console;
 class Signals;
 
 /// Freezes what the arguments name, shows the progress, and heeds signals meanwhile. Throws what
-/// the guard throws, or Interrupted; nothing is frozen then.
-libfreeze::FreezeGuard take_freeze(const Arguments& arguments, libfreeze::UseGuardian guardian,
-                                   Signals& signals, Console& console);
+/// the guard throws, or Interrupted; nothing is frozen then. Guardians do it: so it is if this
+/// program is killed, and a freeze that takes for ever holds up nobody who ends it.
+libfreeze::FreezeGuard take_freeze(const Arguments& arguments, Signals& signals, Console& console);
 
 } // namespace freezectl

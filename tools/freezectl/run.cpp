@@ -10,12 +10,15 @@
 #include "signals.hpp"
 
 #include <libfreeze/error.hpp>
+#include <libfreeze/failure_handler.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <optional>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -99,26 +102,61 @@ bool Vigil::sleep() {
     return (entries[1].revents & POLLHUP) == 0;
 }
 
+/// What the library tells beside an error, while this is there: what it could not thaw.
+class Leftovers final {
+public:
+    Leftovers() : before_(libfreeze::set_failure_handler(&note)) { lines().clear(); }
+    ~Leftovers() { libfreeze::set_failure_handler(before_); }
+    Leftovers(const Leftovers&) = delete;
+    Leftovers& operator=(const Leftovers&) = delete;
+    Leftovers(Leftovers&&) = delete;
+    Leftovers& operator=(Leftovers&&) = delete;
+
+    static std::vector<std::string>& lines() {
+        static std::vector<std::string> all;
+        return all;
+    }
+
+private:
+    static void note(const std::system_error& problem,
+                     const libfreeze::Filesystem& /*unused*/) noexcept {
+        if (problem.code() != libfreeze::errc::expired) {
+            lines().emplace_back(problem.what());
+        }
+    }
+
+    libfreeze::FailureHandler before_;
+};
+
+/// What thaw() has thrown, and the exit status for that.
+int explain(const std::system_error& problem, Console& console, bool may_have_ended) {
+    const bool expired = problem.code() == libfreeze::errc::expired;
+    const bool still_frozen = !expired || !Leftovers::lines().empty();
+    if (!still_frozen) {
+        console.thawed();
+    }
+    if (!expired || !may_have_ended) {
+        console.complain(problem.what());
+    }
+    for (const std::string& line : Leftovers::lines()) {
+        console.complain(line);
+    }
+    return still_frozen ? exit_status::still_frozen : exit_status::did_not_last;
+}
+
 /// Thaws; the exit status if that tells more than what ended the freeze.
 std::optional<int> end_freeze(libfreeze::FreezeGuard& guard, Console& console,
                               bool may_have_ended) {
-    std::optional<int> result;
+    const Leftovers leftovers;
     console.live("");
     try {
         guard.thaw();
-        console.thawed();
-        console.tell(fmt::format("thawed after {}", to_text(guard.stats().frozen)));
     } catch (const std::system_error& problem) {
-        const bool expired = problem.code() == libfreeze::errc::expired;
-        if (expired) {
-            console.thawed();
-        }
-        if (!expired || !may_have_ended) {
-            console.complain(problem.what());
-        }
-        result = expired ? exit_status::did_not_last : exit_status::still_frozen;
+        return explain(problem, console, may_have_ended);
     }
-    return result;
+    console.thawed();
+    console.tell(fmt::format("thawed after {}", to_text(guard.stats().frozen)));
+    return std::nullopt;
 }
 
 int status_of(const Ending& ending) {
@@ -161,8 +199,7 @@ int watch_over(const Arguments& arguments, Program& program, Signals& signals,
 
 int run(const Arguments& arguments, Console& console, Report& report) {
     Signals signals;
-    libfreeze::FreezeGuard guard =
-        take_freeze(arguments, libfreeze::UseGuardian::always, signals, console);
+    libfreeze::FreezeGuard guard = take_freeze(arguments, signals, console);
     report.filesystems = guard.filesystems();
     console.tell("frozen");
     try {
