@@ -18,8 +18,12 @@ enum class Unfreezable {
 /// Who makes the freeze requests: this process, or a guardian, which is a small process of its own
 /// that is locked in memory and outlives this one. It thaws when this process dies, by SIGKILL
 /// too, or closes its descriptors or runs another program (exec), and at the deadline where the
-/// kernel has none. If the guardian is killed, thaw() and extend() thaw and report errc::expired.
-/// If both are killed at once, nobody but a kernel with timeouts thaws.
+/// kernel has none. If the guardian is killed, thaw(), extend() and release() thaw and report
+/// errc::expired. If both are killed at once, nobody but a kernel with timeouts thaws.
+///
+/// A hold has a guardian or none from its beginning: a guard that joins a hold which another guard
+/// of the process has taken without one has none either, with `always` too, and one that joins a
+/// guardian's has that.
 enum class UseGuardian {
     automatic, ///< where Options::timeout needs it, or Options::acquire_timeout is not zero
     always,
