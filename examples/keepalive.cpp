@@ -9,13 +9,31 @@
 /// would go on for ever.
 #include <libfreeze/freeze.hpp>
 
+#include <cerrno>
 #include <fstream>
 #include <iostream>
+#include <system_error>
 #include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 using namespace std::chrono_literals;
 
 namespace {
+
+/// A mounted filesystem writes past the cache of its device. What an earlier copy has left there
+/// is read again, old as it is, unless it is dropped when nobody writes any more.
+void drop_cache(const std::string& device) {
+    const int fd = ::open(device.c_str(), O_RDONLY | O_CLOEXEC);
+    const int error = fd < 0 ? errno : ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    if (fd >= 0) {
+        ::close(fd);
+    }
+    if (error != 0) {
+        throw std::system_error(error, std::system_category(), device);
+    }
+}
 
 void copy(const std::string& device, const std::string& image, libfreeze::FreezeGuard& guard) {
     std::ifstream from(device, std::ios::binary);
@@ -44,6 +62,7 @@ int main(int argc, char** argv) {
     }
     try {
         libfreeze::FreezeGuard guard(argv[1], {10s});
+        drop_cache(guard.filesystem().source);
         copy(guard.filesystem().source, argv[2], guard);
         guard.thaw();
     } catch (const std::exception& problem) {

@@ -26,12 +26,17 @@ namespace {
 constexpr int failed = 125;
 constexpr std::array interrupts{SIGINT, SIGTERM, SIGHUP};
 
-/// Interrupts end the command, not this program, which has to thaw.
+/// They end the command, not this program, which has to thaw: from before it freezes.
+void ignore_interrupts() {
+    for (const int interrupt : interrupts) {
+        std::signal(interrupt, SIG_IGN);
+    }
+}
+
 int run(char* const* command) {
     sigset_t defaults;
     ::sigemptyset(&defaults);
     for (const int interrupt : interrupts) {
-        std::signal(interrupt, SIG_IGN);
         ::sigaddset(&defaults, interrupt);
     }
     posix_spawnattr_t attributes;
@@ -64,6 +69,7 @@ int main(int argc, char** argv) {
         return failed;
     }
     try {
+        ignore_interrupts();
         libfreeze::FreezeGuard guard(argv[1], {std::chrono::seconds(seconds)});
         const int status = run(argv + 4);
         guard.thaw(); // throws if the filesystem did not stay frozen: then the snapshot is worth
