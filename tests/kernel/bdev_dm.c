@@ -245,7 +245,7 @@ static void all_orders(void) {
 static void thaw_beside_a_resume(void) {
     struct actor* owner = actor();
 
-    for (int i = 0; i < 25; i++) {
+    for (int i = 0; i < 10; i++) {
         WANT(0, freeze(owner));
         WANT(0, suspend());
         begin(owner, op_thaw, 0, 0, 0);
