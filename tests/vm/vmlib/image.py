@@ -74,9 +74,10 @@ def compiler():
 
 
 def make_command(tree, objects=None):
-    """make for the tree, so that the same source gives the same image."""
+    """make for the tree, so that the same source gives the same image: by whatever Rust compiler
+    there may be, too, whose version is part of the configuration."""
     command = ["make", "-C", str(tree), f"-j{os.cpu_count() + 1}", "ARCH=x86_64",
-               f"CC={compiler()}", f"HOSTCC={compiler()}",
+               f"CC={compiler()}", f"HOSTCC={compiler()}", "RUSTC=none",
                "KBUILD_BUILD_TIMESTAMP=1970-01-01", "KBUILD_BUILD_USER=libfreeze",
                "KBUILD_BUILD_HOST=libfreeze", "KBUILD_BUILD_VERSION=1"]
     return command + [f"O={objects}"] if objects else command
