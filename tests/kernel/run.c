@@ -29,7 +29,7 @@ static bool dm_freezes_by_each_device(void) {
     return dm_freezes_volume() && kernel_version() > 601;
 }
 
-/* JFS opens its log again. gfs2 reads its journal, and that of 6.1 waits for its device for ever. */
+/* JFS opens its log again. gfs2 reads its journal: that of 6.1 waits for its device for ever. */
 static bool thaws_without_device(void) {
     return !is_type("jfs") && (!is_type("gfs2") || kernel_version() > 601);
 }
