@@ -27,7 +27,8 @@ static const struct maker {
     {"ext4", "mkfs.ext4 -q -F -N 4096 -J size=8 -E lazy_itable_init=0,lazy_journal_init=0", NULL},
     {"xfs", "mkfs.xfs -q -f", NULL},
     {"btrfs", "mkfs.btrfs -q -f", NULL},
-    {"f2fs", "mkfs.f2fs -q -f", NULL},
+    /* Its thread for discards waits for the thaw, and cannot be put to sleep then. */
+    {"f2fs", "mkfs.f2fs -q -f", "nodiscard"},
     {"jfs", "mkfs.jfs -q", "errors=continue"},
     {"gfs2", "mkfs.gfs2 -q -O -p lock_nolock -j 1 -J 8", NULL},
 };
