@@ -389,18 +389,21 @@ static double taken_by(struct actor* who) {
     return seconds(who->last.ended - who->last.begun);
 }
 
-/* For each hold the kernel must not look at all the others. */
+/* For each hold the kernel must not look at all the others. A busy machine has three tries. */
 static void rescue_of_many(void) {
     const int many = debugging_kernel() ? 3000 : 20000;
     struct actor *owner = actor(), *administrator = actor();
+    double own = 0, rescue = 1;
 
-    WANT(0, repeat(owner, FIFREEZE, many));
-    WANT(0, repeat(owner, FITHAW, many));
-    double own = taken_by(owner);
-    WANT(0, repeat(owner, FIFREEZE, many));
-    WANT(0, repeat(administrator, FITHAW, many));
-    double rescue = taken_by(administrator);
-    THAWED();
+    for (int i = 0; i < 3 && rescue >= 4 * own + 0.1; i++) {
+        WANT(0, repeat(owner, FIFREEZE, many));
+        WANT(0, repeat(owner, FITHAW, many));
+        own = taken_by(owner);
+        WANT(0, repeat(owner, FIFREEZE, many));
+        WANT(0, repeat(administrator, FITHAW, many));
+        rescue = taken_by(administrator);
+        THAWED();
+    }
     CHECK(rescue < 4 * own + 0.1, "%d thaws: by their owner %.3f s, by an administrator %.3f s",
           many, own, rescue);
 }
