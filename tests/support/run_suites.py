@@ -60,15 +60,16 @@ KNOWN = {
     "bench": Traits(70, 900, ("build", "tests", "vm"), takes_full=True, quiet=True),
     "demo": Traits(300, 2400, ("build", "kernel", "vm")),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),
-    "patches": Traits(
-        600, 3600, ("kernel", "tests", "vm"), takes_full=True, takes_kernels=True
-    ),
     "mutants": Traits(
         1200, 10800, ("build", "tests", "kernel", "vm"), takes_kernels=True, only_full=True
     ),
     "vm": Traits(
         2400, 4800, ("build", "tests", "kernel", "vm"), takes_full=True, takes_kernels=True,
         full_deadline=36000,
+    ),
+    # Last: what waits in the others leaves time to build kernels, and this one does not wait.
+    "patches": Traits(
+        600, 3600, ("kernel", "tests", "vm"), takes_full=True, takes_kernels=True
     ),
 }
 OTHER = Traits(60, 1800, takes_full=True)
