@@ -61,7 +61,7 @@ KNOWN = {
     "demo": Traits(300, 2400, ("build", "kernel", "vm")),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),
     "mutants": Traits(
-        1200, 10800, ("build", "tests", "kernel", "vm"), takes_kernels=True, only_full=True
+        2400, 10800, ("build", "tests", "kernel", "vm"), takes_kernels=True, only_full=True
     ),
     "vm": Traits(
         2400, 4800, ("build", "tests", "kernel", "vm"), takes_full=True, takes_kernels=True,
