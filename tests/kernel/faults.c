@@ -380,9 +380,9 @@ static void wait_until_dirty(struct actor* const dirtier[DIRTIERS]) {
     long most = 0;
 
     for (int still = 0, waited = 0; still < 1000 && waited < patience_ms(); waited += 10) {
-        still = unwritten_bytes() > most ? 0 : still + 10;
-        if (still == 0)
-            most = unwritten_bytes();
+        const long now = unwritten_bytes();
+        still = now > most ? 0 : still + 10;
+        most = now > most ? now : most;
         sleep_ms(10);
     }
     if (most < DIRTIERS * EACH / 3)
