@@ -34,7 +34,7 @@ static unsigned chosen_count;
 
 static bool asked_for(const char* name) {
     for (size_t i = 0; i < options.only_count; i++)
-        if (fnmatch(options.only[i], name, 0) == 0)
+        if (fnmatch(options.only[i], name, FNM_EXTMATCH) == 0)
             return true;
     return options.only_count == 0;
 }

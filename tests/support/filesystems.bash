@@ -41,6 +41,8 @@ within() {
         fi
         read -rt 0.02 -u "$never" || true # sleep(1) takes 40 ms to start in an emulated guest
     done
+    # Whether it is blocked (D), or has ended and nobody saw it (Z).
+    sed -n 's/^\(Name\|State\):/# given up: &/p' "/proc/$pid"/task/*/status >&2 || true
     kill -KILL "$pid" 2>/dev/null || true
     return 124
 }

@@ -58,7 +58,7 @@ KNOWN = {
     "tool": Traits(180, 900, ("build", "tests", "vm")),
     "consumer": Traits(60, 600),
     "bench": Traits(70, 900, ("build", "tests", "vm"), takes_full=True, quiet=True),
-    "demo": Traits(300, 2400, ("build", "kernel", "vm")),
+    "demo": Traits(300, 2400, ("build", "kernel", "vm"), takes_full=True),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),
     "mutants": Traits(
         2400, 10800, ("build", "tests", "kernel", "vm"), takes_kernels=True, only_full=True
