@@ -51,25 +51,25 @@ KNOWN = {
     "style": Traits(15, 300, ("style",), ("lint", "build", "tests"), takes_full=True),
     "unit": Traits(10, 300),
     "instrumented": Traits(
-        150, 1500, ("build", "tests"), ("lint", "vm"), takes_full=True
+        75, 1500, ("build", "tests"), ("lint", "vm"), takes_full=True
     ),
-    "host": Traits(60, 600, ("build", "tests", "vm")),
+    "host": Traits(190, 600, ("build", "tests", "vm")),
     "guardians": Traits(40, 600, ("build", "tests", "vm")),
     "tool": Traits(180, 900, ("build", "tests", "vm")),
     "consumer": Traits(60, 600),
     "bench": Traits(70, 900, ("build", "tests", "vm"), takes_full=True, quiet=True),
-    "demo": Traits(300, 2400, ("build", "kernel", "vm"), takes_full=True),
+    "demo": Traits(270, 2400, ("build", "kernel", "vm"), takes_full=True),
     "examples": Traits(120, 1800, ("build", "tests", "kernel", "vm")),
     "mutants": Traits(
         2400, 10800, ("build", "tests", "kernel", "vm"), takes_kernels=True, only_full=True
     ),
     "vm": Traits(
-        2400, 4800, ("build", "tests", "kernel", "vm"), takes_full=True, takes_kernels=True,
+        2110, 4800, ("build", "tests", "kernel", "vm"), takes_full=True, takes_kernels=True,
         full_deadline=36000,
     ),
     # Last: what waits in the others leaves time to build kernels, and this one does not wait.
     "patches": Traits(
-        600, 3600, ("kernel", "tests", "vm"), takes_full=True, takes_kernels=True
+        105, 3600, ("kernel", "tests", "vm"), takes_full=True, takes_kernels=True
     ),
 }
 OTHER = Traits(60, 1800, takes_full=True)
