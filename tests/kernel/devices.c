@@ -379,12 +379,13 @@ static void expire(void) {
     struct actor* owner = actor();
     bool suspend_freezes = false;
 
-    WANT(0, freeze_for(owner, SHORT));
+    WANT(0, freeze_for(owner, 600));
     struct actor* writer = FROZEN();
     for (unsigned i = 0; i < part_count; i++) {
         WANT(0, suspend_part(i));
         suspend_freezes = suspend_freezes || freezes(i);
     }
+    WANT(0, reset(owner, SHORT));
     outlast(SHORT);
     if (suspend_freezes) {
         STILL_FROZEN(writer);
