@@ -51,12 +51,22 @@ class Writer:
         sys.stdout.flush()
 
 
-def stream(command, on_line, **environment):
-    """The exit status of a command, whose lines are handed on as they come."""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                          errors="replace", env=dict(os.environ, **environment)) as process:
-        for line in process.stdout:
-            on_line(line.rstrip("\n"))
+def stream(command, on_line, on_error=None, **environment):
+    """The exit status of a command, whose lines are handed on as they come: those of stdout, and
+    in another thread those of stderr, which without on_error go where ours go."""
+    def hand_on(lines, where):
+        for line in lines:
+            where(line.rstrip("\n"))
+
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=on_error and subprocess.PIPE, text=True, errors="replace",
+                          env=dict(os.environ, **environment)) as process:
+        if on_error:
+            errors = threading.Thread(target=hand_on, args=(process.stderr, on_error))
+            errors.start()
+        hand_on(process.stdout, on_line)
+        if on_error:
+            errors.join()
     return process.returncode
 
 
