@@ -59,6 +59,11 @@ class KernelLog:
                     found.append(line)
         return found
 
+    def around(self, line, count):
+        """So many lines, of which that one is the sixth: what led to it, and what it is about."""
+        at = self.lines.index(line)
+        return self.lines[max(0, at - 5):][:count]
+
     def missing(self, expected):
         """The patterns that no line matches."""
         return [text for text in expected
