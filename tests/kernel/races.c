@@ -187,17 +187,19 @@ static void thaw_by_administrators(void) {
 
 /*
  * Those that are in time thaw, but every other round half of them do not. When the last of these
- * has to expire, or 0.
+ * has to expire, or 0. On a busy machine a T may come after the new deadline.
  */
 static int64_t thaw_some(void) {
     int64_t last = 0;
 
     for (int i = 0; i < MANY; i++) {
-        int result = owner[i]->last.result;
-        int64_t again = owner[i]->last.value + SHORT * 1000LL * MS;
+        struct actor* who = owner[i];
+        int result = who->last.result;
+        int64_t again = who->last.value + SHORT * 1000LL * MS;
         if (result || i < MANY / 2 || early_round())
-            CHECK(thaw(owner[i]) == result, "reset came to %s, and then T to %s",
-                  strdup(result_name(result)), result_name(owner[i]->last.result));
+            CHECK(thaw(who) == result || (who->last.result == -EINVAL && who->last.ended > again),
+                  "reset came to %s, and then T to %s", strdup(result_name(result)),
+                  result_name(who->last.result));
         else if (again > last)
             last = again;
     }
@@ -212,10 +214,8 @@ static void resets(void) {
         int in_time = all_at_once(owner, op_reset_at, SHORT);
         struct actor* writer = in_time ? FROZEN() : NULL;
         int64_t last = thaw_some();
-        if (last) {
-            STILL_FROZEN(writer);
+        if (last)
             outlast(SHORT);
-        }
         if (writer)
             LET_GO(writer);
         CHECK(!last || writer->last.ended > last - 10 * MS, "thawed %.3f s before the new deadline",
