@@ -214,7 +214,7 @@ void let_go_after_at(const char* file, int line, struct actor* writer, const str
 #define STILL_FROZEN(writer) still_at(__FILE__, __LINE__, writer)
 /* The writer that blocked gets through now. */
 #define LET_GO(writer) let_go_at(__FILE__, __LINE__, writer)
-/* ... by a deadline, not before it and not half a second after it. */
+/* ... by a deadline, not before it and not 0.8 s after it. */
 #define LET_GO_AFTER(writer, start, timeout)                                                       \
     let_go_after_at(__FILE__, __LINE__, writer, start, timeout)
 
