@@ -269,8 +269,7 @@ static void thawed_in_time(struct actor* owner, struct actor* admin, struct acto
     WANT(0, reset(admin, SHORT));
     CHECK(finish(writer, SHORT * 1000 + patience_ms()) == 0, "never thawed");
     double late = seconds(writer->last.ended - admin->last.begun) - SHORT;
-    /* A deadline is in jiffies, which come late where an emulated CPU has to wait for its turn. */
-    CHECK(late > -0.3 && late < 1.5 * slowness(), "%.3f s after the deadline", late);
+    CHECK(late > -seconds(EARLY) && late < 1.5 * slowness(), "%.3f s after the deadline", late);
 }
 
 /* The freezer is swapped out and others want more memory than there is. */

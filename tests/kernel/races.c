@@ -197,9 +197,11 @@ static int64_t thaw_some(void) {
         int result = who->last.result;
         int64_t again = who->last.value + SHORT * 1000LL * MS;
         if (result || i < MANY / 2 || early_round())
-            CHECK(thaw(who) == result || (who->last.result == -EINVAL && who->last.ended > again),
-                  "reset came to %s, and then T to %s", strdup(result_name(result)),
-                  result_name(who->last.result));
+            CHECK(thaw(who) == result ||
+                      (who->last.result == -EINVAL && who->last.ended > again - EARLY),
+                  "reset came to %s, and then T to %s, %.3f s before the new deadline",
+                  strdup(result_name(result)), result_name(who->last.result),
+                  seconds(again - who->last.ended));
         else if (again > last)
             last = again;
     }
@@ -218,7 +220,7 @@ static void resets(void) {
             outlast(SHORT);
         if (writer)
             LET_GO(writer);
-        CHECK(!last || writer->last.ended > last - 10 * MS, "thawed %.3f s before the new deadline",
+        CHECK(!last || writer->last.ended > last - EARLY, "thawed %.3f s before the new deadline",
               seconds(last - writer->last.ended));
         all_is_over();
         end_round(in_time, MANY - in_time);
