@@ -214,15 +214,16 @@ void let_go_after_at(const char* file, int line, struct actor* writer, const str
 #define STILL_FROZEN(writer) still_at(__FILE__, __LINE__, writer)
 /* The writer that blocked gets through now. */
 #define LET_GO(writer) let_go_at(__FILE__, __LINE__, writer)
+/* ... by a deadline, not before it and not 0.8 s after it. */
+#define LET_GO_AFTER(writer, start, timeout)                                                       \
+    let_go_after_at(__FILE__, __LINE__, writer, start, timeout)
+
 /*
  * By so many nanoseconds a deadline may be early by the clock on a busy machine: it is in jiffies,
  * and an emulated CPU that had to wait for its turn makes up for the ticks that it has missed.
  * That none is early on an idle machine is seen by tests/cost.
  */
 #define EARLY 300000000LL
-/* ... by a deadline, not before it and not 0.8 s after it. */
-#define LET_GO_AFTER(writer, start, timeout)                                                       \
-    let_go_after_at(__FILE__, __LINE__, writer, start, timeout)
 
 /* ---- the filesystem under test -------------------------------------------------------------- */
 
