@@ -41,16 +41,14 @@ struct Seat {
 /// has got the other's deadline. So the process has one hold, and its deadline is the latest that
 /// any guard on it wants:
 ///
-///   first guard        FIFREEZE or FIFREEZE_TIMEOUT
-///   another guard      FIFREEZE_RESET_TIMEOUT to the latest deadline. EINVAL: the hold has ended,
-///   so its guards
-///                      have expired, and the new one starts a hold of its own, as if it were the
-///                      first.
-///   extend             the same with the guard's new deadline; EINVAL: expired
-///   a guard goes       the same with the deadlines of those that stay. EINVAL: all have expired.
-///   If all those
-///                      deadlines have passed: FITHAW, and those that stay have expired.
-///   the last goes      FITHAW; EINVAL: expired
+///   first guard     FIFREEZE or FIFREEZE_TIMEOUT
+///   another guard   FIFREEZE_RESET_TIMEOUT to the latest deadline. EINVAL: the hold has ended, so
+///                   its guards have expired, and the new one starts a hold of its own, as if it
+///                   were the first.
+///   extend          the same with the guard's new deadline; EINVAL: expired
+///   a guard goes    the same with the deadlines of those that stay. EINVAL: all have expired. If
+///                   all those deadlines have passed: FITHAW, and those that stay have expired.
+///   the last goes   FITHAW; EINVAL: expired
 ///
 /// Every step thus asks the kernel if the hold is live, and an ended hold is never thawed or frozen
 /// again, so no guard takes a later freeze for its own. A stock kernel has no

@@ -62,21 +62,21 @@ public:
     ///
     /// Throws std::system_error; nothing is frozen then:
     ///  - errc::not_supported (EOPNOTSUPP): this filesystem cannot be frozen, or `path` is a block
-    ///  device;
+    ///    device;
     ///  - errc::already_frozen (EBUSY): somebody else froze it and the kernel does not nest freezes
-    ///  (kernels
-    ///    without the patches, or with fs.freeze_nest=0), or the filesystem is being resized;
+    ///    (kernels without the patches, or with fs.freeze_nest=0), or the filesystem is being
+    ///    resized;
     ///  - errc::unsupported_by_kernel (ENOTTY): a timeout on a kernel without the timeout patch,
-    ///  and Options::guardian is never;
+    ///    and Options::guardian is never;
     ///  - errc::would_deadlock (EDEADLK): see Options::allow_self_deadlock;
     ///  - errc::acquire_timeout (ETIMEDOUT): Options::acquire_timeout has passed;
     ///  - EPIPE, ECONNRESET: its guardian was killed meanwhile;
     ///  - ENOENT, EPERM, ENOMEM, ...: its guardian could not be started;
     ///  - ERANGE: a timeout that is negative or longer than max_timeout;
     ///  - EPERM: no privilege; EOVERFLOW: 65536 holds already; EINTR: killed while waiting for
-    ///  another's freeze;
+    ///    another's freeze;
     ///  - what opening the path, writing out, or the filesystem's own freeze gave (ENOENT, EACCES,
-    ///  EIO, ...).
+    ///    EIO, ...).
     [[nodiscard]] explicit FreezeGuard(const std::filesystem::path& path,
                                        const Options& options = {});
 
