@@ -4,7 +4,7 @@
 import pathlib
 import tempfile
 
-from commands import must, run
+from tests.support.process import must, run
 
 # There is no udev in the guest, and /etc cannot be written to. thin_check is in a package of its
 # own, and there is nothing to check in a new pool.
