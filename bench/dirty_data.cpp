@@ -80,9 +80,10 @@ void make_dirty(const std::filesystem::path& mountpoint, unsigned int mebibytes)
 void require_dirty(unsigned int mebibytes) {
     const unsigned long dirty = dirty_kibibytes() / 1024;
     if (4 * dirty < 3UL * mebibytes) {
-        throw CannotMeasure(fmt::format("of {} MiB the kernel has left only {} dirty: not enough "
-                                        "memory, or vm.dirty_background_ratio is low",
-                                        mebibytes, dirty));
+        throw CannotMeasure(
+            fmt::format("only {1} of {0} MiB are still dirty: not enough memory, or "
+                        "vm.dirty_background_ratio is low",
+                        mebibytes, dirty));
     }
 }
 

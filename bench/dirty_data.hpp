@@ -5,15 +5,15 @@
 
 namespace bench {
 
-/// Writes out all that is dirty in a filesystem.
+/// Writes out all dirty data of a filesystem.
 void write_out(const std::filesystem::path& mountpoint);
 
-/// A new file of so many MiB that is in memory only, in a filesystem that was clean before. What it
-/// had of the last time is removed, and the removal written out.
+/// Makes a file of this size that is only in memory, in an otherwise clean filesystem. Removes the
+/// file of the previous call before, and writes the removal out.
 void make_dirty(const std::filesystem::path& mountpoint, unsigned int mebibytes);
 
-/// Throws CannotMeasure if this machine has not about so many MiB to write out: the kernel has
-/// begun already.
+/// Throws CannotMeasure if there is much less dirty data: the kernel has already begun to write it
+/// out.
 void require_dirty(unsigned int mebibytes);
 
 } // namespace bench

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// How long any of several filesystems is frozen when all of them are frozen together, each of them
-/// dirty: by one FIFREEZE after the other, the last mounted first, as QEMU's guest agent does it,
-/// and by a FreezeGuard.
+/// How long several dirty filesystems are frozen when all are frozen together: by one FIFREEZE
+/// after another, the last mounted first, as QEMU's guest agent does it, and by a FreezeGuard.
 ///
 ///     group MIB ROUNDS MOUNTPOINT...
 ///
-/// A writer on each filesystem measures it from outside: from when the first of them is held back
-/// to when the last can go on. "-own" is what the freezer itself says. It removes what it wrote.
+/// Writers on the filesystems measure from when the first of them is blocked until the last one
+/// continues. "-own" is the time that the freezer measures. The files are removed afterwards.
 #include "dirty_data.hpp"
 #include "program.hpp"
 #include "table.hpp"
@@ -35,9 +34,9 @@ using Paths = std::vector<Path>;
 namespace {
 
 constexpr auto settling = 100ms;
-constexpr auto snapshot = 10ms; // so long that each writer has run into the freeze
+constexpr auto snapshot = 10ms; // long enough for each writer to be blocked
 
-/// Frozen while it lives.
+/// Keeps a filesystem frozen while it exists.
 class Frozen final {
 public:
     explicit Frozen(const Path& mountpoint)
@@ -61,7 +60,7 @@ private:
 
 struct Result {
     Clock::time_point all_frozen; // at this time they all were
-    Milliseconds own;             // what the freezer says how long any was frozen
+    Milliseconds own;             // how long any was frozen, by the freezer
 };
 
 Clock::time_point take_snapshot() {
@@ -82,7 +81,7 @@ Result freeze_sequentially(const Paths& mountpoints) {
 
 Result freeze_with_guard(const Paths& mountpoints) {
     libfreeze::Options options;
-    options.timeout = 60s; // as it should be used; on a stock kernel that takes guardians
+    options.timeout = 60s; // as recommended; on a stock kernel this uses guardians
     libfreeze::FreezeGuard guard(mountpoints, options);
     const auto all_frozen = take_snapshot();
     guard.thaw();
@@ -90,7 +89,7 @@ Result freeze_with_guard(const Paths& mountpoints) {
     return {all_frozen, stats.freezing + stats.frozen};
 }
 
-/// The write that was held back at that time.
+/// The write that was blocked at that time.
 Span write_at(Clock::time_point time, const std::vector<Span>& writes, const Path& mountpoint) {
     const auto found = std::find_if(writes.begin(), writes.end(), [time](const Span& write) {
         return write.from < time && time < write.to;

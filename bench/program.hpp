@@ -8,14 +8,14 @@
 
 namespace bench {
 
-/// This machine cannot make what is to be measured.
+/// This machine cannot provide the conditions of the measurement.
 class CannotMeasure final : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
 };
 
-/// What main() does: hands on the words of the command line, three at least, and turns what is
-/// thrown into a message and the exit status: 1, or 77 for CannotMeasure.
+/// The body of main(): calls `body` with the arguments, of which there must be three, and turns
+/// exceptions into a message and the exit status: 1, or 77 for CannotMeasure.
 int run_program(int argc, char** argv, const char* usage,
                 const std::function<void(const std::vector<std::string>&)>& body);
 

@@ -1,31 +1,26 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /// The longest write() of a program while its filesystem is frozen and thawed, from before the
-/// freezer begins to after it has ended: so what the writing out before a freeze costs counts too.
-/// The snapshot itself takes no time.
+/// freezer starts until after it ends, so that writing out dirty data before the freeze counts,
+/// too. The snapshot itself takes no time.
 ///
 ///     stall MOUNTPOINT MIB ROUNDS [FREEZER...]
 ///
-/// The freezers take turns, each on MIB of fresh dirty data. It removes what it wrote.
+/// The freezers take turns, each on MIB of new dirty data. The files are removed afterwards.
 #include "dirty_data.hpp"
 #include "program.hpp"
+#include "support/child.hpp"
 #include "table.hpp"
 #include "writer.hpp"
 
 #include <libfreeze/freeze.hpp>
 
 #include <algorithm>
-#include <cerrno>
 #include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 using namespace bench;
 using namespace std::chrono_literals;
@@ -33,44 +28,27 @@ using Path = std::filesystem::path;
 
 namespace {
 
-constexpr auto settling = 100ms; // before and after, seen by the writer too
-
-void run(std::vector<std::string> words) {
-    std::vector<char*> arguments;
-    arguments.reserve(words.size() + 1);
-    for (std::string& word : words) {
-        arguments.push_back(word.data());
-    }
-    arguments.push_back(nullptr);
-    pid_t pid = -1;
-    const int error =
-        ::posix_spawnp(&pid, arguments[0], nullptr, nullptr, arguments.data(), environ);
-    if (error != 0) {
-        throw std::system_error(error, std::system_category(), words.front());
-    }
-    int status = 0;
-    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (status != 0) {
-        throw std::runtime_error(fmt::format("{} failed", words.front()));
-    }
-}
+constexpr auto settling = 100ms; // before and after, also seen by the writer
 
 void fsfreeze(const Path& mountpoint) {
-    run({"fsfreeze", "--freeze", mountpoint.string()});
-    run({"fsfreeze", "--unfreeze", mountpoint.string()});
+    for (const char* option : {"--freeze", "--unfreeze"}) {
+        const std::vector<std::string> command{"fsfreeze", option, mountpoint.string()};
+        if (testing::run(command, 1h, testing::Messages::shown) != 0) {
+            throw std::runtime_error(fmt::format("fsfreeze {} failed", option));
+        }
+    }
 }
 
 void guard(const Path& mountpoint, std::chrono::milliseconds flush_budget) {
     libfreeze::Options options;
-    options.timeout = 60s; // as it should be used; on a stock kernel that takes a guardian
+    options.timeout = 60s; // as recommended; on a stock kernel this uses a guardian
     options.flush_budget = flush_budget;
     libfreeze::FreezeGuard guard(mountpoint, options);
     guard.thaw();
 }
 
 struct Freezer {
-    bool on_clean; // all is written out before it begins
+    bool on_clean; // on a clean filesystem
     std::function<void(const Path&)> freeze_and_thaw;
 };
 
@@ -81,7 +59,7 @@ const std::map<std::string, Freezer>& freezers() {
         {"fsfreeze", {false, fsfreeze}},
         {"guard", {false, by_guard}},
         {"guard-clean", {true, by_guard}},
-        // To see what makes the difference:
+        // To see where the difference comes from:
         {"fsfreeze-clean", {true, fsfreeze}},
         {"guard-unflushed", {false, [](const Path& path) { guard(path, 0ms); }}},
         {"syncfs", {false, write_out}},

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "clock.hpp"
+#include "support/clock.hpp"
 
 #include <string>
 #include <vector>
 
 namespace bench {
 
-/// A line for each name: its median, then what each round gave. In milliseconds.
+using testing::Milliseconds;
+
+/// A line for each name: the median and the value of each round, in milliseconds.
 class Table final {
 public:
     void add(const std::string& name, Milliseconds time);

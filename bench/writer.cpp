@@ -28,7 +28,7 @@ int open_log(const std::filesystem::path& directory) {
 void take_real_time_priority() {
     sched_param lowest{};
     lowest.sched_priority = 1;
-    // Without it the result is only less exact.
+    // If this fails, the result is only less exact.
     ::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &lowest);
 }
 

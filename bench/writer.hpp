@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "clock.hpp"
+#include "support/clock.hpp"
 
 #include <atomic>
 #include <filesystem>
@@ -10,9 +10,12 @@
 
 namespace bench {
 
-/// A program with a log, seen from outside: a thread that appends 4 KiB to a file every millisecond
-/// and notes when each write began and ended. It has a real-time priority, so that what it waits
-/// for is the filesystem and not a processor.
+using testing::Clock;
+using testing::Span;
+
+/// Stands for a program with a log: a thread that appends 4 KiB to a file every millisecond and
+/// records when each write began and ended. Its priority is real-time, so that it waits for the
+/// filesystem and not for a processor.
 class Writer final {
 public:
     explicit Writer(const std::filesystem::path& directory);
@@ -22,7 +25,7 @@ public:
     Writer(Writer&&) = delete;
     Writer& operator=(Writer&&) = delete;
 
-    /// Waits for its last write and tells of all of them. Throws what made it fail.
+    /// Waits for the last write and returns all of them. Throws if a write failed.
     const std::vector<Span>& stop();
 
 private:

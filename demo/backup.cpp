@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// backup MOUNTPOINT TIMEOUT LOGS NOTED COMMAND...: takes a snapshot, by COMMAND, of a filesystem
-// that is frozen by libfreeze meanwhile. TIMEOUT in seconds, 0 for none, as on a stock kernel.
+// backup MOUNTPOINT TIMEOUT LOGS NOTED COMMAND...: COMMAND takes a snapshot of a filesystem while
+// libfreeze keeps it frozen. TIMEOUT is in seconds; 0 means none, for a stock kernel.
 //
-// NOTED becomes a copy of LOGS, made before the thaw: all that was acknowledged by then must be in
-// the snapshot, since nothing could be written from before the snapshot until after it.
+// Before the thaw, LOGS is copied to NOTED: everything acknowledged there must be in the snapshot,
+// because nothing could be written from before the snapshot until after it.
 
-#include "clock.hpp"
-#include "party.hpp"
+#include "worker.hpp"
 
 #include <libfreeze/freeze.hpp>
 
@@ -20,6 +19,8 @@
 
 #include <fmt/format.h>
 
+using namespace std::chrono_literals;
+
 int main(int argc, char** argv) try {
     if (argc < 6) {
         fmt::print(stderr, "usage: backup MOUNTPOINT TIMEOUT LOGS NOTED COMMAND...\n");
@@ -30,16 +31,16 @@ int main(int argc, char** argv) try {
     options.timeout = std::chrono::seconds(std::stoi(argv[2]));
 
     libfreeze::FreezeGuard guard(argv[1], options); // frozen from here
-    const auto frozen_at = demo::now_ns();
-    const int status = demo::run(take_snapshot);
+    const auto frozen_at = demo::Clock::now();
+    const int status = testing::run(take_snapshot, 1h, testing::Messages::shown);
     std::filesystem::copy(argv[3], argv[4], std::filesystem::copy_options::recursive);
-    guard.thaw(); // throws when the filesystem did not stay frozen: the snapshot is then worthless
-    const auto thawed_at = demo::now_ns();
+    guard.thaw(); // throws if it did not stay frozen: then the snapshot is unusable
+    const auto thawed_at = demo::Clock::now();
 
     if (status != 0)
-        throw std::runtime_error("no snapshot was taken");
+        throw std::runtime_error("the snapshot failed");
     fmt::print("backup: frozen for {} ms, and never thawed meanwhile\n",
-               (thawed_at - frozen_at) / demo::ns_per_ms);
+               (thawed_at - frozen_at) / 1ms);
     return EXIT_SUCCESS;
 } catch (const std::exception& error) {
     fmt::print(stderr, "backup: {}\n", error.what());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// check COPY LOGS: is COPY a consistent copy of what `load` wrote, with everything in it that was
-// acknowledged according to LOGS? Exit status 0 yes, 1 no (and one line for each thing wrong).
+// check COPY LOGS: checks that COPY is a consistent copy of the data that `load` wrote, and that it
+// contains everything acknowledged in LOGS. Exits with 0, or with 1 and a line for each error.
 
 #include "workload.hpp"
 
@@ -71,7 +71,7 @@ private:
         fmt::print("check: WRONG: {}\n", fmt::format(format, std::forward<Args>(args)...));
     }
 
-    /// How many a writer was told are on disk. They are numbered from 1 without gaps.
+    /// How many writes were acknowledged to a writer. They are numbered from 1 without gaps.
     int acknowledged(const std::string& name) {
         std::ifstream log(logs_ + "/" + name);
         int n = 0;
@@ -79,7 +79,7 @@ private:
         int count = 0;
         for (; log >> n >> when; ++count)
             require(n == count + 1, "{}: log jumps from {} to {}", name, count, n);
-        require(count > 0, "{}: nothing was ever acknowledged: no load, no proof", name);
+        require(count > 0, "{}: nothing was acknowledged: the check proves nothing", name);
         return count;
     }
 
@@ -89,7 +89,7 @@ private:
         lost_ += std::max(0, acknowledged - found);
         require(found >= acknowledged, "{}: {} acknowledged, only {} in the copy", name,
                 acknowledged, found);
-        // The one in flight at the freeze may be there or not.
+        // The one in flight at the freeze may be missing.
         require(found <= acknowledged + 1, "{}: {} acknowledged, but {} in the copy", name,
                 acknowledged, found);
     }
@@ -106,7 +106,7 @@ private:
                 balances_.size());
         for (std::size_t i = 0; i < std::min(rows.size(), balances_.size()); ++i) {
             require(rows[i].at(1) == std::to_string(balances_.at(i)),
-                    "account {} holds {}, its transfers make {}", i, rows[i].at(1),
+                    "account {} holds {}, its transfers add up to {}", i, rows[i].at(1),
                     balances_.at(i));
         }
     }

@@ -57,7 +57,7 @@ private:
     void freeze(int seconds) {
         libfreeze::Options options;
         options.timeout = std::chrono::seconds(seconds);
-        options.guardian = libfreeze::UseGuardian::never; // to see what the kernel does
+        options.guardian = libfreeze::UseGuardian::never; // so that only the kernel acts
         guard_ = libfreeze::FreezeGuard(mountpoint_, options);
     }
 
@@ -75,22 +75,22 @@ private:
 
 } // namespace
 
-Party start_freezer(const std::string& mountpoint) {
+Worker start_freezer(const std::string& mountpoint) {
     const auto freezer = std::make_shared<Freezer>(mountpoint);
-    return Party([freezer](const std::string& request) { return freezer->act(request); });
+    return Worker([freezer](const std::string& request) { return freezer->act(request); });
 }
 
-Party start_administrator(const std::string& mountpoint) {
+Worker start_administrator(const std::string& mountpoint) {
     const int fd = open_directory(mountpoint);
-    return Party([fd](const std::string&) { return ioctl(fd, FITHAW, 0) == 0 ? 0 : errno; });
+    return Worker([fd](const std::string&) { return ioctl(fd, FITHAW, 0) == 0 ? 0 : errno; });
 }
 
-std::string seconds(std::int64_t span) {
-    return fmt::format("{:.2f} s", double(span) / 1e9);
+std::string seconds(Clock::duration span) {
+    return fmt::format("{:.2f} s", std::chrono::duration<double>(span).count());
 }
 
-bool in_time(std::int64_t asked, std::int64_t frozen, std::int64_t ended) {
-    return ended - asked >= earliest && ended - frozen <= latest;
+bool in_time(Clock::time_point requested, Clock::time_point frozen, Clock::time_point ended) {
+    return ended - requested >= earliest && ended - frozen <= latest;
 }
 
 } // namespace demo

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// killed patched|stock MOUNTPOINT: a freezer is killed before it could thaw. The kernel thaws at
-// the deadline that the freezer had set; a stock kernel leaves the filesystem frozen for ever.
-// Exit status 0 when this is what happened.
+// killed patched|stock MOUNTPOINT: a freezer is killed before it can thaw. The patched kernel thaws
+// at the freezer's deadline; a stock kernel leaves the filesystem frozen forever. Exits with 0 if
+// this happens.
 
 #include "freezer.hpp"
 #include "probe.hpp"
 #include "timeline.hpp"
 
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -23,49 +23,53 @@ namespace {
 
 const std::vector<std::string> rows = {"freezer", "writes held back"};
 
-/// Waits until writes go through again; when that was, or 0 if they still do not.
-std::int64_t wait_until_writable(const demo::Probe& probe, std::chrono::milliseconds patience) {
-    const std::int64_t end = demo::now_ns() + patience.count() * demo::ns_per_ms;
-    while (demo::now_ns() < end) {
-        if (probe.observe() == demo::Probe::State::writable)
-            return probe.held_back().empty() ? 0 : probe.held_back().back().to;
+/// Waits until writes succeed again. Returns when that was, or nothing if they still block.
+std::optional<demo::Clock::time_point> wait_until_writable(const demo::Probe& probe,
+                                                           std::chrono::milliseconds timeout) {
+    const auto end = demo::Clock::now() + timeout;
+    while (demo::Clock::now() < end) {
+        if (probe.observe() == demo::Probe::State::writable) {
+            if (probe.blocked().empty())
+                return std::nullopt;
+            return probe.blocked().back().to;
+        }
     }
-    return 0;
+    return std::nullopt;
 }
 
 bool killed(const std::string& mountpoint, bool stock) {
     const demo::Probe probe(mountpoint);
-    demo::Party freezer = demo::start_freezer(mountpoint);
-    demo::Party administrator = demo::start_administrator(mountpoint);
+    demo::Worker freezer = demo::start_freezer(mountpoint);
+    demo::Worker administrator = demo::start_administrator(mountpoint);
     demo::Timeline timeline(rows);
 
-    const std::int64_t asked = demo::now_ns();
-    const auto frozen = freezer.ask(stock ? "freeze 0" : demo::freezer_timeout, 10s);
+    const auto requested = demo::Clock::now();
+    const auto frozen = freezer.request(stock ? "freeze 0" : demo::freezer_timeout, 10s);
     if (!frozen || frozen->error != 0)
         return false;
     std::this_thread::sleep_for(500ms);
-    kill(freezer.pid(), SIGKILL);
-    const std::int64_t killed_at = demo::now_ns();
-    const std::int64_t freed = wait_until_writable(probe, 4s);
-    const auto rescue = administrator.ask("thaw", 10s);
-    const bool left_frozen = rescue && rescue->error == 0; // there was something to thaw
-    const std::int64_t after_rescue = wait_until_writable(probe, 4s);
+    freezer.kill();
+    const auto killed_at = demo::Clock::now();
+    const auto thawed = wait_until_writable(probe, 4s);
+    const auto rescue = administrator.request("thaw", 10s);
+    const bool left_frozen = rescue && rescue->error == 0; // the thaw had an effect
+    const auto after_rescue = wait_until_writable(probe, 4s);
 
-    std::this_thread::sleep_for(300ms); // some of what comes after
+    std::this_thread::sleep_for(300ms); // for the end of the timeline
     timeline.fill("freezer", {frozen->at, killed_at}, '=');
     timeline.mark("freezer", killed_at, 'K');
-    for (const demo::Span& span : probe.held_back())
+    for (const demo::Span& span : probe.blocked())
         timeline.fill("writes held back", span, '#');
     timeline.print();
-    if (freed == 0) {
+    if (!thawed) {
         fmt::print("  result: still frozen 4 s after SIGKILL; only another process's thaw helps\n");
     } else {
         fmt::print("  result: thawed by the kernel {} after the freeze, its timeout was 2 s\n",
-                   demo::seconds(freed - frozen->at));
+                   demo::seconds(*thawed - frozen->at));
     }
     if (stock)
-        return freed == 0 && left_frozen && after_rescue != 0;
-    return freed != 0 && !left_frozen && demo::in_time(asked, frozen->at, freed);
+        return !thawed && left_frozen && after_rescue;
+    return thawed && !left_frozen && demo::in_time(requested, frozen->at, *thawed);
 }
 
 } // namespace

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// load DIR LOGS: the work that goes on while a backup is made, until SIGTERM.
+// load DIR LOGS: the load during a backup, until SIGTERM.
 //
-// Several processes commit transactions to one SQLite database (WAL, synchronous=FULL), another
-// keeps records that span two files. Each logs to LOGS, which must not be on the filesystem of
-// DIR, what it was told is safely on disk.
+// Several processes commit transactions to one SQLite database (WAL, synchronous=FULL), another one
+// writes records to a pair of files. Each logs what was acknowledged to be on disk to LOGS, which
+// must not be on the filesystem of DIR.
 
 #include "workload.hpp"
 
@@ -28,7 +28,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A file that is only ever appended to, one whole write at a time.
+/// A file to which whole records are appended.
 class AppendFile {
 public:
     explicit AppendFile(const std::string& path)
@@ -56,7 +56,7 @@ private:
     int fd_;
 };
 
-/// Leaves the others a turn, and an emulated machine the time for what it is asked besides.
+/// Leaves time for the other processes, in particular on an emulated machine.
 void pause_a_little() {
     std::this_thread::sleep_for(20ms);
 }
@@ -141,7 +141,7 @@ void write_pairs(const std::string& directory, const std::string& log_path) {
     }
 }
 
-/// Runs `work` in a child that ends with this process.
+/// Runs `work` in a child that ends with this process. Not testing::Child, which its parent ends.
 void start(const std::function<void()>& work) {
     const pid_t parent = getpid();
     const pid_t child = fork();
@@ -176,7 +176,7 @@ int main(int argc, char** argv) try {
         start([&] { write_transfers(bank, logs + demo::bank_log(writer), writer); });
     start([&] { write_pairs(directory, logs + demo::pair_log); });
 
-    wait(nullptr); // writers never end by themselves: the first to end has failed
+    wait(nullptr); // a writer ends only if it fails
     return EXIT_FAILURE;
 } catch (const std::exception& error) {
     fmt::print(stderr, "load: {}\n", error.what());

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// nesting KERNEL FSTYPE CASE MOUNTPOINT DEVICE: two freezers and a device-mapper suspend overlap;
-// what does each get, and are writes held back from the first freeze to the last thaw?
-// KERNEL is patched or stock. Exit status 0 when what happened is what that kernel is to do.
+// nesting KERNEL FSTYPE CASE MOUNTPOINT DEVICE: two freezers and a device-mapper suspend overlap.
+// Shows the result of each call, and whether writes block from the first freeze to the last thaw.
+// KERNEL is patched or stock. Exits with 0 if the results are those expected of that kernel.
 //
-// The bare ioctls are used here, since this is about what the kernel makes of them.
+// This uses the bare ioctls, because it shows what the kernel does with them.
 
-#include "party.hpp"
 #include "probe.hpp"
 #include "timeline.hpp"
+#include "worker.hpp"
 
 #include <cerrno>
 #include <cstdlib>
@@ -29,8 +29,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Results: 0 or an errno, "blocked" for a call that did not return; then # when writes are held
-/// back after it, . when they are not.
+/// Results: 0, an errno, or "blocked" for a call that did not return; then # if writes block after
+/// it, or . if they do not.
 struct Step {
     const char* what;
     const char* patched;
@@ -44,9 +44,9 @@ struct Case {
     std::vector<Step> steps;
 };
 
-// A, B and C are those of the 2008 series that first proposed nesting, AA, BB and CC the same with
-// two freezers. The last suspend in each is a later snapshot: on a stock kernel a FITHAW that took
-// device-mapper's freeze leaves the filesystem writable in every later one.
+// A, B and C come from the 2008 series that first proposed nesting; AA, BB and CC are the same with
+// two freezers. The last suspend in each is a later snapshot: on a stock kernel, a FITHAW that
+// ended device-mapper's freeze leaves the filesystem writable in every later suspend.
 const std::vector<Case> cases = {
     {"A",
      "a freezer inside a dm suspend",
@@ -69,7 +69,7 @@ const std::vector<Case> cases = {
          {"resume", "0.", "0.", "0."},
      }},
     {"C",
-     "a freezer that thaws once too often",
+     "a freezer thaws once too often",
      {
          {"suspend", "0#", "0#", "0#"},
          {"A freeze", "0#", "EBUSY#", "EBUSY#"},
@@ -126,34 +126,34 @@ const Case& find_case(std::string_view name) {
     throw std::runtime_error(fmt::format("no case {}", name));
 }
 
-/// One row of the timeline: a party, and what it holds.
-class Actor {
+/// A row of the timeline: a worker and its hold.
+class Participant {
 public:
-    Actor(std::string row, const std::function<int(const std::string&)>& work)
-        : row_(std::move(row)), party_(work) {}
+    Participant(std::string row, const std::function<int(const std::string&)>& work)
+        : row_(std::move(row)), worker_(work) {}
 
-    std::string act(const std::string& request, std::chrono::milliseconds patience,
+    std::string act(const std::string& request, std::chrono::milliseconds block_timeout,
                     demo::Timeline& timeline) {
-        if (!party_.blocked())
-            asked_ = demo::now_ns();
-        const auto reply = party_.ask(request, patience);
+        if (!worker_.blocked())
+            requested_ = demo::Clock::now();
+        const auto reply = worker_.request(request, block_timeout);
         if (!reply)
             return "blocked";
         return note(request, *reply, timeline);
     }
 
-    /// Draws what is still going on at the end.
+    /// Draws what is still in progress at the end.
     void finish(demo::Timeline& timeline) {
-        if (party_.blocked()) {
-            const auto reply = party_.late_reply(1s);
-            timeline.fill(row_, {asked_, reply ? reply->at : demo::now_ns()}, 'D');
+        if (worker_.blocked()) {
+            const auto reply = worker_.late_reply(1s);
+            timeline.fill(row_, {requested_, reply ? reply->at : demo::Clock::now()}, 'D');
         }
         if (holds_)
-            timeline.fill(row_, {since_, demo::now_ns()}, '=');
+            timeline.fill(row_, {since_, demo::Clock::now()}, '=');
     }
 
 private:
-    std::string note(const std::string& request, demo::Party::Reply reply,
+    std::string note(const std::string& request, demo::Worker::Reply reply,
                      demo::Timeline& timeline) {
         const bool starts = request == "freeze" || request == "suspend";
         if (reply.error != 0) {
@@ -164,7 +164,7 @@ private:
             if (holds_) {
                 timeline.fill(row_, {since_, reply.at}, '=');
             } else {
-                timeline.mark(row_, reply.at, '!'); // thawed what it had not frozen
+                timeline.mark(row_, reply.at, '!'); // thawed another's freeze
             }
         }
         holds_ = starts;
@@ -173,30 +173,29 @@ private:
     }
 
     std::string row_;
-    demo::Party party_;
+    demo::Worker worker_;
     bool holds_ = false;
-    std::int64_t since_ = 0;
-    std::int64_t asked_ = 0;
+    demo::Clock::time_point since_;
+    demo::Clock::time_point requested_;
 };
 
 class Stage {
 public:
-    Stage(const std::string& mountpoint, std::string device, std::chrono::milliseconds patience)
+    Stage(const std::string& mountpoint, std::string device,
+          std::chrono::milliseconds block_timeout)
         : mountpoint_(open(mountpoint.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
           device_(std::move(device)),
-          patience_(patience),
+          block_timeout_(block_timeout),
           probe_(mountpoint) {
         if (mountpoint_ < 0)
             throw std::system_error(errno, std::generic_category(), mountpoint);
         const auto freezer = [this](const std::string& request) {
             return ioctl(mountpoint_, request == "freeze" ? FIFREEZE : FITHAW, 0) == 0 ? 0 : errno;
         };
-        const auto mapper = [this](const std::string& request) {
-            return demo::run({"dmsetup", "--noudevsync", request, device_}) == 0 ? 0 : EIO;
-        };
-        actors_.try_emplace("dm", "dm suspend", mapper);
-        actors_.try_emplace("A", "freezer A", freezer);
-        actors_.try_emplace("B", "freezer B", freezer);
+        const auto mapper = [this](const std::string& request) { return run_dmsetup(request); };
+        participants_.try_emplace("dm", "dm suspend", mapper);
+        participants_.try_emplace("A", "freezer A", freezer);
+        participants_.try_emplace("B", "freezer B", freezer);
         administrator_.emplace(freezer);
     }
 
@@ -205,40 +204,43 @@ public:
         const auto space = what.find(' ');
         const std::string who = space == std::string::npos ? "dm" : what.substr(0, space);
         const std::string request = space == std::string::npos ? what : what.substr(space + 1);
-        const std::string result = actors_.at(who).act(request, patience_, timeline_);
-        const bool held = probe_.observe() == demo::Probe::State::held_back;
-        return result + (held ? "#" : ".");
+        const std::string result = participants_.at(who).act(request, block_timeout_, timeline_);
+        const bool blocked = probe_.observe() == demo::Probe::State::blocked;
+        return result + (blocked ? "#" : ".");
     }
 
     void print_timeline() {
-        for (auto& [who, actor] : actors_)
-            actor.finish(timeline_);
-        for (const demo::Span& span : probe_.held_back())
+        for (auto& [who, participant] : participants_)
+            participant.finish(timeline_);
+        for (const demo::Span& span : probe_.blocked())
             timeline_.fill("writes held back", span, '#');
         timeline_.print();
     }
 
-    /// Leaves nothing frozen that can be thawed.
+    /// Thaws everything that can be thawed.
     void clean_up() {
-        demo::Party mapper([this](const std::string& request) {
-            return demo::run({"dmsetup", "--noudevsync", request, device_}) == 0 ? 0 : EIO;
-        });
-        mapper.ask("resume", patience_);
+        demo::Worker mapper([this](const std::string& request) { return run_dmsetup(request); });
+        mapper.request("resume", block_timeout_);
         for (int i = 0; i < 10; ++i) {
-            const auto reply = administrator_->ask("thaw", patience_);
+            const auto reply = administrator_->request("thaw", block_timeout_);
             if (!reply || reply->error != 0)
                 break;
         }
     }
 
 private:
+    [[nodiscard]] int run_dmsetup(const std::string& request) const {
+        const std::vector<std::string> command{"dmsetup", "--noudevsync", request, device_};
+        return testing::run(command, 1h, testing::Messages::shown) == 0 ? 0 : EIO;
+    }
+
     int mountpoint_;
     std::string device_;
-    std::chrono::milliseconds patience_;
+    std::chrono::milliseconds block_timeout_;
     demo::Probe probe_;
     demo::Timeline timeline_{{"dm suspend", "freezer A", "freezer B", "writes held back"}};
-    std::map<std::string, Actor> actors_;
-    std::optional<demo::Party> administrator_;
+    std::map<std::string, Participant> participants_;
+    std::optional<demo::Worker> administrator_;
 };
 
 bool play(const Case& play, bool stock, bool xfs, Stage& stage) {
@@ -259,7 +261,7 @@ bool play(const Case& play, bool stock, bool xfs, Stage& stage) {
     stage.print_timeline();
     fmt::print("    {}\n{}", summary, wrong);
     if (!later_snapshot_frozen) {
-        fmt::print("    => LOST: from here on a dm suspend freezes nothing: no later snapshot is "
+        fmt::print("    => LOST: from now on a dm suspend freezes nothing: no later snapshot is "
                    "consistent\n");
     }
     return wrong.empty();

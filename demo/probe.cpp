@@ -1,94 +1,94 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "probe.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <new>
 #include <stdexcept>
 #include <system_error>
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
+using namespace std::chrono_literals;
 
 namespace demo {
 
 struct Probe::Shared {
-    std::atomic<std::int64_t> started;  ///< of the last write
-    std::atomic<std::int64_t> finished; ///< of the last write that has finished
-    std::atomic<int> stalls;
-    std::array<Span, 64> stall;
+    std::atomic<Clock::time_point> started;  ///< of the last write
+    std::atomic<Clock::time_point> finished; ///< of the last write that has finished
+    std::atomic<std::size_t> count;
+    std::array<Span, 64> blocked;
 };
 
 namespace {
 
-constexpr std::int64_t long_for_a_write = 250 * ns_per_ms;
+constexpr auto long_for_a_write = 250ms;
+constexpr auto pause_us = 10000;
 
-} // namespace
-
-Probe::Probe(const std::string& directory) {
-    const std::string path = directory + "/probe";
-    const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0)
-        throw std::system_error(errno, std::generic_category(), path + ": open");
+template <class Shared>
+Shared* make_shared_memory() {
     void* memory =
         mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         throw std::system_error(errno, std::generic_category(), "mmap");
-    shared_ = new (memory) Shared{};
-    pid_ = fork();
-    if (pid_ < 0)
-        throw std::system_error(errno, std::generic_category(), "fork");
-    if (pid_ > 0) {
-        close(fd);
-        return;
-    }
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return new (memory) Shared{};
+}
+
+template <class Shared>
+int write_repeatedly(const std::string& path, Shared& shared) {
+    const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     for (;;) {
-        const std::int64_t started = now_ns();
-        shared_->started = started;
+        const auto started = Clock::now();
+        shared.started = started;
         if (pwrite(fd, "x", 1, 0) != 1)
-            _exit(1);
-        const std::int64_t finished = now_ns();
-        const int n = shared_->stalls;
-        if (finished - started > long_for_a_write && n < int(shared_->stall.size())) {
-            shared_->stall.at(static_cast<std::size_t>(n)) = {started, finished};
-            shared_->stalls = n + 1;
+            return 1;
+        const auto finished = Clock::now();
+        const std::size_t n = shared.count;
+        if (finished - started > long_for_a_write && n < shared.blocked.size()) {
+            shared.blocked.at(n) = {started, finished};
+            shared.count = n + 1;
         }
-        shared_->finished = finished;
-        usleep(10000);
+        shared.finished = finished;
+        usleep(pause_us);
     }
 }
 
+} // namespace
+
+Probe::Probe(const std::string& directory)
+    : shared_(make_shared_memory<Shared>()),
+      child_([&] { return write_repeatedly(directory + "/probe", *shared_); }) {
+    if (observe() != State::writable)
+        throw std::runtime_error(directory + " is frozen");
+}
+
 Probe::~Probe() {
-    kill(pid_, SIGKILL);
-    for (int i = 0; i < 20 && waitpid(pid_, nullptr, WNOHANG) == 0; ++i)
-        usleep(5000);
     munmap(shared_, sizeof(Shared));
 }
 
 Probe::State Probe::observe() const {
-    const std::int64_t begin = now_ns();
+    const auto begin = Clock::now();
     for (int i = 0; i < 1000; ++i) {
-        if (shared_->finished >= begin)
+        if (shared_->finished.load() >= begin)
             return State::writable;
-        const bool in_flight = shared_->started > shared_->finished;
-        if (in_flight && now_ns() - std::max(begin, shared_->started.load()) > long_for_a_write)
-            return State::held_back;
-        usleep(10000);
+        const auto started = shared_->started.load();
+        const bool in_flight = started > shared_->finished.load();
+        if (in_flight && Clock::now() - std::max(begin, started) > long_for_a_write)
+            return State::blocked;
+        usleep(pause_us);
     }
-    throw std::runtime_error("the probe does not get to run");
+    throw std::runtime_error("the probe is not scheduled");
 }
 
-std::vector<Span> Probe::held_back() const {
-    std::vector<Span> spans(shared_->stall.begin(), shared_->stall.begin() + shared_->stalls);
-    const std::int64_t started = shared_->started;
-    if (started > shared_->finished && now_ns() - started > long_for_a_write)
-        spans.push_back({started, now_ns()});
+std::vector<Span> Probe::blocked() const {
+    std::vector<Span> spans(shared_->blocked.begin(), shared_->blocked.begin() + shared_->count);
+    const auto started = shared_->started.load();
+    if (started > shared_->finished.load() && Clock::now() - started > long_for_a_write)
+        spans.push_back({started, Clock::now()});
     return spans;
 }
 

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "clock.hpp"
+#include "support/child.hpp"
+#include "support/clock.hpp"
 
 #include <string>
 #include <vector>
 
-#include <sys/types.h>
-
 namespace demo {
 
-/// A process that writes to a file of a filesystem every few milliseconds: tells whether writes
-/// are held back there, and since when.
+using testing::Clock;
+using testing::Span;
+
+/// A process that writes to a file every few milliseconds, and so shows whether and when writes
+/// block.
 ///
-/// The writes go to the page cache, so that only a freeze of the filesystem holds them back, not
-/// a suspended device under it.
+/// The writes go to the page cache, so that only a freeze of the filesystem blocks them, not a
+/// suspended device below it.
 class Probe {
 public:
     explicit Probe(const std::string& directory);
@@ -24,18 +26,18 @@ public:
     Probe& operator=(Probe&&) = delete;
     ~Probe();
 
-    enum class State { writable, held_back };
+    enum class State { writable, blocked };
 
-    /// Waits until it is certain (a quarter of a second when writes are held back). Throws when it
-    /// does not become so, because the machine is too slow.
+    /// Waits until it is certain, which takes a quarter of a second if writes block. Throws if the
+    /// machine is too slow.
     [[nodiscard]] State observe() const;
-    /// When writes were held back, so far.
-    [[nodiscard]] std::vector<Span> held_back() const;
+    /// The times in which writes were blocked so far.
+    [[nodiscard]] std::vector<Span> blocked() const;
 
 private:
     struct Shared;
     Shared* shared_;
-    pid_t pid_;
+    testing::Child child_;
 };
 
 } // namespace demo

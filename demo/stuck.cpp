@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// stuck patched|stock MOUNTPOINT: a freezer writes to the filesystem that it has frozen itself, as
-// a backup program does that logs there. The timeout of its guard saves it; a stock kernel has none
-// and leaves it blocked until an administrator comes. Exit status 0 when this is what happened.
+// stuck patched|stock MOUNTPOINT: a freezer writes to the filesystem that it has frozen, like a
+// backup program that logs there. The timeout of its guard releases it; a stock kernel has no
+// timeouts and leaves it blocked until an administrator thaws. Exits with 0 if this happens.
 
 #include "freezer.hpp"
 #include "probe.hpp"
@@ -23,27 +23,27 @@ namespace {
 const std::vector<std::string> rows = {"freezer's freeze", "freezer's write", "writes held back"};
 
 void print(demo::Timeline& timeline, const demo::Probe& probe) {
-    std::this_thread::sleep_for(300ms); // some of what comes after
-    for (const demo::Span& span : probe.held_back())
+    std::this_thread::sleep_for(300ms); // for the end of the timeline
+    for (const demo::Span& span : probe.blocked())
         timeline.fill(rows[2], span, '#');
     timeline.print();
 }
 
-bool saved_by_timeout(const std::string& mountpoint) {
+bool released_by_timeout(const std::string& mountpoint) {
     const demo::Probe probe(mountpoint);
-    demo::Party freezer = demo::start_freezer(mountpoint);
+    demo::Worker freezer = demo::start_freezer(mountpoint);
     demo::Timeline timeline(rows);
 
-    const std::int64_t asked = demo::now_ns();
-    const auto frozen = freezer.ask(demo::freezer_timeout, 10s);
+    const auto requested = demo::Clock::now();
+    const auto frozen = freezer.request(demo::freezer_timeout, 10s);
     if (!frozen || frozen->error != 0)
         return false;
-    const std::int64_t write_began = demo::now_ns();
-    const auto written = freezer.ask("write", 10s);
+    const auto write_began = demo::Clock::now();
+    const auto written = freezer.request("write", 10s);
     if (!written || written->error != 0)
         return false;
-    const auto thawed = freezer.ask("thaw", 10s);
-    const bool told = thawed && thawed->error == demo::expired;
+    const auto thawed = freezer.request("thaw", 10s);
+    const bool reported = thawed && thawed->error == demo::expired;
 
     timeline.fill(rows[0], {frozen->at, written->at}, '=');
     timeline.fill(rows[1], {write_began, written->at}, 'D');
@@ -51,22 +51,22 @@ bool saved_by_timeout(const std::string& mountpoint) {
     print(timeline, probe);
     fmt::print("  result: freed after {} by its timeout of 2 s; its guard {}\n",
                demo::seconds(written->at - frozen->at),
-               told ? "reports expired" : "DID NOT REPORT IT");
-    return told && writable && demo::in_time(asked, frozen->at, written->at);
+               reported ? "reports expired" : "DID NOT REPORT IT");
+    return reported && writable && demo::in_time(requested, frozen->at, written->at);
 }
 
-bool stuck_for_ever(const std::string& mountpoint) {
+bool stuck_forever(const std::string& mountpoint) {
     const demo::Probe probe(mountpoint);
-    demo::Party freezer = demo::start_freezer(mountpoint);
-    demo::Party administrator = demo::start_administrator(mountpoint);
+    demo::Worker freezer = demo::start_freezer(mountpoint);
+    demo::Worker administrator = demo::start_administrator(mountpoint);
     demo::Timeline timeline(rows);
 
-    const auto refused = freezer.ask(demo::freezer_timeout, 10s);
+    const auto refused = freezer.request(demo::freezer_timeout, 10s);
     const bool no_timeout = refused && refused->error == demo::unsupported_by_kernel;
-    const auto frozen = freezer.ask("freeze 0", 10s);
-    const std::int64_t write_began = demo::now_ns();
-    const bool blocked = !freezer.ask("write", 4s);
-    const auto rescue = administrator.ask("thaw", 10s);
+    const auto frozen = freezer.request("freeze 0", 10s);
+    const auto write_began = demo::Clock::now();
+    const bool blocked = !freezer.request("write", 4s);
+    const auto rescue = administrator.request("thaw", 10s);
     const auto written = freezer.late_reply(10s);
     if (!frozen || !rescue || !written)
         return false;
@@ -87,9 +87,9 @@ int main(int argc, char** argv) try {
         fmt::print(stderr, "usage: stuck patched|stock MOUNTPOINT\n");
         return 2;
     }
-    (void)std::setvbuf(stdout, nullptr, _IOLBF, 0); // children print too
+    (void)std::setvbuf(stdout, nullptr, _IOLBF, 0); // children print, too
     const bool stock = std::string_view(argv[1]) == "stock";
-    const bool good = stock ? stuck_for_ever(argv[2]) : saved_by_timeout(argv[2]);
+    const bool good = stock ? stuck_forever(argv[2]) : released_by_timeout(argv[2]);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 } catch (const std::exception& error) {
     fmt::print(stderr, "stuck: {}\n", error.what());

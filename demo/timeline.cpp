@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+using namespace std::chrono_literals;
+
 namespace demo {
 
 namespace {
@@ -15,7 +17,7 @@ constexpr std::int64_t scale_every = 10;
 
 } // namespace
 
-Timeline::Timeline(const std::vector<std::string>& rows) : start_(now_ns()) {
+Timeline::Timeline(const std::vector<std::string>& rows) : start_(Clock::now()) {
     for (const std::string& name : rows)
         rows_.push_back({name, {}, {}});
 }
@@ -32,13 +34,13 @@ void Timeline::fill(const std::string& name, Span span, char with) {
     row(name).stretches.push_back({span, with});
 }
 
-void Timeline::mark(const std::string& name, std::int64_t at, char with) {
+void Timeline::mark(const std::string& name, Clock::time_point at, char with) {
     row(name).marks.push_back({{at, at}, with});
 }
 
 void Timeline::print() const {
-    const std::int64_t column = std::max((now_ns() - start_) / width, ns_per_ms);
-    const auto at = [&](std::int64_t time) {
+    const auto column = std::max<Clock::duration>((Clock::now() - start_) / width, 1ms);
+    const auto at = [&](Clock::time_point time) {
         return std::clamp((time - start_) / column, std::int64_t(0), width - 1);
     };
     for (const Row& row : rows_) {
@@ -53,7 +55,9 @@ void Timeline::print() const {
     }
     fmt::print("    {:>16} ", "seconds");
     for (std::int64_t i = 0; i < width; i += scale_every)
-        fmt::print("{:<{}}", fmt::format("{:.1f}", double(i * column) / 1e9), scale_every);
+        fmt::print("{:<{}}",
+                   fmt::format("{:.1f}", std::chrono::duration<double>(i * column).count()),
+                   scale_every);
     fmt::print("\n");
 }
 

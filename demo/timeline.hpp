@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "clock.hpp"
+#include "support/clock.hpp"
 
 #include <string>
 #include <vector>
 
 namespace demo {
 
-/// Rows of who did what when, drawn with characters.
+using testing::Clock;
+using testing::Span;
+
+/// Rows that show who did what when, drawn with characters.
 class Timeline {
 public:
     explicit Timeline(const std::vector<std::string>& rows);
 
     /// Fills a part of a row with a character.
     void fill(const std::string& row, Span span, char with);
-    /// One character of a row, over what is filled there.
-    void mark(const std::string& row, std::int64_t at, char with);
-    /// With a scale under it, up to now. Rows in which nothing happened are left out.
+    /// One character of a row, drawn over fill().
+    void mark(const std::string& row, Clock::time_point at, char with);
+    /// Up to now, with a scale below. Leaves out empty rows.
     void print() const;
 
 private:
@@ -33,7 +36,7 @@ private:
 
     Row& row(const std::string& name);
 
-    std::int64_t start_;
+    Clock::time_point start_;
     std::vector<Row> rows_;
 };
 

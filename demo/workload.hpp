@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What the load writes, so that the checker can say of every byte what it must be.
+// The data that the load writes, so that the checker knows every byte.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 
 namespace demo {
 
-// DIR/bank.db: `bank_writers` processes move money between accounts; transfer n of writer w is
-// always the same one, so that any change to it shows.
+// DIR/bank.db: `bank_writers` processes move money between accounts. Transfer n of writer w is
+// always the same, so that any damage is noticed.
 constexpr int bank_writers = 3;
 constexpr int accounts = 8;
 constexpr int opening_balance = 100000;
@@ -34,8 +34,8 @@ inline std::string record(int n) {
     return fmt::format("record {:07} {:016x}\n", n, std::uint64_t(n) * 0x9E3779B97F4A7C15U);
 }
 
-// One log of acknowledgements per writer, outside the filesystem: lines "n microseconds", each
-// written after the transaction or record n was acknowledged to be on disk.
+// One log per writer, outside the filesystem, with lines "n microseconds". Each is written after
+// transaction or record n was acknowledged to be on disk.
 inline std::string bank_log(int writer) {
     return fmt::format("bank-{}", writer);
 }

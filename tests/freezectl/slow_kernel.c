@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Stands between freezectl and the kernel (LD_PRELOAD), for what a stock kernel does not do by
- * itself. From the environment:
+ * Preloaded into freezectl, to make a stock kernel slow, failing or similar to a patched one. Set
+ * by the environment:
  *
  *   SLOW_KERNEL_MS=100        syncfs, each freeze (before and after) and each thaw take this long
- *   SLOW_KERNEL_TIMEOUTS=FILE there are freeze timeouts, but nothing ever expires; what is reset is
- *                             written to FILE
+ *   SLOW_KERNEL_TIMEOUTS=FILE freeze timeouts are accepted, but nothing ever expires; new deadlines
+ *                             are written to FILE
  *   SLOW_KERNEL_THAW=5        a thaw fails with this errno
- *   SLOW_KERNEL_STEP=frozen   the program stops at this step until something is written to
- *   SLOW_KERNEL_GATE=FILE     this file, which tells by being there that it has come so far. Steps:
- *                             syncfs, synced, freeze, frozen, thaw, thawed (before and after each),
- *                             and the name of a program, when it is loaded
+ *   SLOW_KERNEL_STEP=frozen   the program stops at this step until data is written to
+ *   SLOW_KERNEL_GATE=FILE     this file, which it creates when it stops. Steps: syncfs, synced,
+ *                             freeze, frozen, thaw, thawed (before and after each), and the name of
+ *                             a program, when it is loaded
  */
 #define _GNU_SOURCE
 #include <libfreeze/ioctl.h>
@@ -41,7 +41,7 @@ static void take_time(void) {
         ;
 }
 
-/* Not for ever: the test may be gone. */
+/* Not forever, because the test may have died. */
 static void step(const char* name) {
     const char *wanted = getenv("SLOW_KERNEL_STEP"), *gate = getenv("SLOW_KERNEL_GATE");
     struct timespec moment = {0, 5000000};

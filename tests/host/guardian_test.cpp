@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// The guardian on a real kernel, stock or patched: whatever becomes of the program, its freeze
-/// does not outlive it, and of what becomes of the guardian the program is told.
-#include "actors.hpp"
+/// The guardian on a real kernel, stock or patched: a freeze does not outlive its program, and the
+/// program gets an error when the guardian dies.
+#include "subject.hpp"
+#include "support/stuck_writer.h"
 
 #include <libfreeze/freeze.hpp>
 
@@ -19,7 +20,6 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <sys/fanotify.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,10 +27,10 @@ using namespace std::chrono_literals;
 using libfreeze::errc;
 using libfreeze::FreezeGuard;
 using libfreeze::Options;
-using testing::Actor;
+using testing::Child;
+using testing::Clock;
 using testing::subject;
 using testing::Writer;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 
@@ -41,7 +41,7 @@ Options guarded(std::chrono::milliseconds timeout = 0ms) {
     return options;
 }
 
-/// To tell the parent that something has come about.
+/// A notification from a child process.
 class Signal final {
 public:
     Signal() { REQUIRE(::pipe2(ends_.data(), O_CLOEXEC) == 0); }
@@ -55,7 +55,7 @@ public:
     Signal& operator=(Signal&&) = delete;
 
     void give() const { (void)!::write(ends_[1], "x", 1); }
-    /// False if the one who should give it has ended.
+    /// False if the sender has ended without it.
     [[nodiscard]] bool wait() {
         ::close(std::exchange(ends_[1], -1));
         char byte = 0;
@@ -66,7 +66,7 @@ private:
     std::array<int, 2> ends_{};
 };
 
-/// The guardians of the filesystem under test, by what they show in the list of processes.
+/// The guardians of the filesystem under test, found by their command lines.
 std::vector<pid_t> guardians() {
     std::vector<pid_t> found;
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
@@ -82,8 +82,8 @@ std::vector<pid_t> guardians() {
     return found;
 }
 
-/// For a moment: one may still be about to start. One that has lost its program in the middle of a
-/// syncfs ends after that.
+/// Waits until there has been none for a moment, because one may still be starting. A guardian
+/// whose program dies during a syncfs ends after it.
 bool all_guardians_end() {
     const auto until = Clock::now() + 30s;
     auto seen = Clock::now();
@@ -94,13 +94,13 @@ bool all_guardians_end() {
     return Clock::now() < until;
 }
 
-std::filesystem::path about(pid_t process) {
+std::filesystem::path proc(pid_t process) {
     return std::filesystem::path("/proc") / std::to_string(process);
 }
 
 /// In kilobytes; see proc_pid_status(5).
 int memory(pid_t process, const std::string& name) {
-    std::ifstream file(about(process) / "status");
+    std::ifstream file(proc(process) / "status");
     for (std::string line; std::getline(file, line);) {
         if (line.substr(0, name.size() + 1) == name + ":") {
             return std::stoi(line.substr(name.size() + 1));
@@ -109,10 +109,10 @@ int memory(pid_t process, const std::string& name) {
     return -1;
 }
 
-/// What a process has open on the filesystem under test.
+/// The files that a process has open on the filesystem under test.
 std::vector<std::string> open_there(pid_t process) {
     std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(about(process) / "fd")) {
+    for (const auto& entry : std::filesystem::directory_iterator(proc(process) / "fd")) {
         const std::string name = std::filesystem::read_symlink(entry.path());
         if (name.rfind(subject().mountpoint.string(), 0) == 0) {
             found.push_back(name);
@@ -121,19 +121,19 @@ std::vector<std::string> open_there(pid_t process) {
     return found;
 }
 
-/// Whether a process may tell the kernel never to kill it when memory runs out.
-bool may_be_spared() {
-    Actor actor([] {
+/// Whether a process may exempt itself from the OOM killer.
+bool can_be_exempt() {
+    Child actor([] {
         std::ofstream file("/proc/self/oom_score_adj");
         return file << -1000 << std::flush ? 0 : 1;
     });
     return actor.ends_within(5s) && actor.status == 0;
 }
 
-/// How soon a writer goes on after a program is killed that has frozen and then done `rest`.
-std::chrono::milliseconds freed_after_kill(const std::function<void()>& rest) {
+/// The time from the kill of a program that has frozen and run `rest` until a writer continues.
+std::chrono::milliseconds time_to_thaw_after_kill(const std::function<void()>& rest) {
     Signal frozen;
-    Actor program([&] {
+    Child program([&] {
         FreezeGuard guard(subject().mountpoint, guarded());
         rest();
         frozen.give();
@@ -145,44 +145,35 @@ std::chrono::milliseconds freed_after_kill(const std::function<void()>& rest) {
     REQUIRE(writer.is_blocked(20ms));
     const auto begin = Clock::now();
     program.kill();
-    CHECK(writer.gets_through_within(20s));
+    CHECK(writer.succeeds_within(20s));
     const auto took = Clock::now() - begin;
     CHECK(all_guardians_end());
     return std::chrono::duration_cast<std::chrono::milliseconds>(took);
 }
 
-/// A program that has begun to write, and waits for a permission: no freeze gets through meanwhile.
+/// A program that is stuck in the middle of a write, so that no freeze completes.
 class StuckWriter final {
 public:
     StuckWriter() {
         std::ofstream(file_).put('x');
-        REQUIRE(events_ >= 0);
-        REQUIRE(::fanotify_mark(events_, FAN_MARK_ADD, FAN_OPEN_PERM, AT_FDCWD, file_.c_str()) ==
-                0);
-        opener_ = std::make_unique<Actor>(
-            [&] { return ::open(file_.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC) < 0 ? 1 : 0; });
-        REQUIRE(::read(events_, &event_, sizeof(event_)) == sizeof(event_));
+        listener_ = ::hold_opens(AT_FDCWD, file_.c_str());
+        REQUIRE(listener_ >= 0);
+        opener_ = std::make_unique<Child>(
+            [&] { return ::open_truncating(AT_FDCWD, file_.c_str()) == 0 ? 0 : 1; });
+        REQUIRE(::wait_for_open(listener_, 10000) == 0);
     }
-    ~StuckWriter() {
-        ::close(event_.fd);
-        ::close(events_);
-    }
+    ~StuckWriter() { ::close(listener_); }
     StuckWriter(const StuckWriter&) = delete;
     StuckWriter& operator=(const StuckWriter&) = delete;
     StuckWriter(StuckWriter&&) = delete;
     StuckWriter& operator=(StuckWriter&&) = delete;
 
-    bool goes_on() {
-        const fanotify_response allow{event_.fd, FAN_ALLOW};
-        return ::write(events_, &allow, sizeof(allow)) == sizeof(allow) &&
-               opener_->ends_within(20s);
-    }
+    bool release() { return ::allow_open(listener_) == 0 && opener_->ends_within(20s); }
 
 private:
     std::string file_ = subject().mountpoint / "stuck";
-    int events_ = ::fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY | O_CLOEXEC);
-    fanotify_event_metadata event_{};
-    std::unique_ptr<Actor> opener_;
+    int listener_ = -1;
+    std::unique_ptr<Child> opener_;
 };
 
 /// How many programs to kill for a measurement.
@@ -190,68 +181,71 @@ const char* measured() {
     return std::getenv("LIBFREEZE_TEST_KILLS"); // NOLINT(concurrency-mt-unsafe): nobody sets it
 }
 
-/// A machine that is busy with other things stands still now and then.
+/// A bound for "at once". A busy machine stands still now and then.
 std::chrono::milliseconds prompt() {
     return measured() != nullptr ? 100ms : 1000ms;
 }
 
 } // namespace
 
-TEST_CASE("a killed program's freeze ends at once, again and again") {
+TEST_CASE("a killed program's freeze ends at once, repeatedly") {
     const int kills = measured() == nullptr ? 20 : std::atoi(measured());
     auto slowest = 0ms;
     for (int i = 0; i < kills; ++i) {
-        slowest = std::max(slowest, freed_after_kill([] {}));
+        slowest = std::max(slowest, time_to_thaw_after_kill([] {}));
     }
     INFO(kills << " killed, the slowest thaw after " << slowest.count() << " ms");
     CHECK(slowest <= prompt());
 }
 
-TEST_CASE("... also if a forked child of it lives on") {
+TEST_CASE("a killed program's freeze ends at once even if a forked child stays alive") {
     const auto fork = [] {
         if (::fork() == 0) {
             std::this_thread::sleep_for(20s);
             ::_exit(0);
         }
     };
-    CHECK(freed_after_kill(fork) <= prompt());
+    CHECK(time_to_thaw_after_kill(fork) <= prompt());
 }
 
-TEST_CASE("... at any moment of its life") {
+TEST_CASE("a freeze ends whenever its program is killed") {
     for (int i = 0; i < 40; ++i) {
-        Actor program([] {
+        Signal begun; // on a busy machine, it may take longer than all of the delays
+        Child program([&] {
             for (;;) {
                 FreezeGuard guard(subject().mountpoint, guarded(30s));
+                begun.give();
                 guard.extend(30s);
                 guard.thaw();
             }
             return 0;
         });
+        REQUIRE(begun.wait());
         std::this_thread::sleep_for(std::chrono::microseconds(500 * i));
         program.kill();
         REQUIRE(program.ends_within(20s));
-        REQUIRE(Writer().gets_through_within(20s));
+        REQUIRE(Writer().succeeds_within(20s));
         REQUIRE(all_guardians_end());
     }
 }
 
-TEST_CASE("a program that runs another one is no longer there") {
+TEST_CASE("a freeze ends when its program executes another one") {
     Signal frozen;
-    const Actor program([&] {
+    const Child program([&] {
         FreezeGuard guard(subject().mountpoint, guarded());
         frozen.give();
         ::execlp("sleep", "sleep", "20", nullptr);
         return 1;
     });
     REQUIRE(frozen.wait());
-    CHECK(Writer().gets_through_within(5s));
+    CHECK(Writer().succeeds_within(5s));
 }
 
-TEST_CASE("a program that closes all its descriptors has lost its freeze, and is told") {
-    Actor program([] {
+TEST_CASE("the freeze of a program that closes all descriptors ends, and thaw reports it") {
+    Child program([] {
         FreezeGuard guard(subject().mountpoint, guarded());
         ::closefrom(3);
-        if (!Writer().gets_through_within(5s)) {
+        if (!Writer().succeeds_within(5s)) {
             return 1;
         }
         std::error_code error;
@@ -264,7 +258,7 @@ TEST_CASE("a program that closes all its descriptors has lost its freeze, and is
 
 TEST_CASE("a stopped program's freeze ends at its deadline") {
     Signal frozen;
-    const Actor program([&] {
+    const Child program([&] {
         FreezeGuard guard(subject().mountpoint, guarded(2s));
         frozen.give();
         std::this_thread::sleep_for(60s);
@@ -274,10 +268,10 @@ TEST_CASE("a stopped program's freeze ends at its deadline") {
     ::kill(program.pid(), SIGSTOP);
     Writer writer;
     CHECK(writer.is_blocked());
-    CHECK(writer.gets_through_within(10s));
+    CHECK(writer.succeeds_within(10s));
 }
 
-TEST_CASE("a killed guardian's freeze is thawed by the program, which is told") {
+TEST_CASE("the program thaws a killed guardian's freeze and gets an error") {
     FreezeGuard guard(subject().mountpoint, guarded());
     const auto found = guardians();
     REQUIRE(found.size() == 1);
@@ -293,12 +287,12 @@ TEST_CASE("a killed guardian's freeze is thawed by the program, which is told") 
         guard.extend(5s, error);
     }
     CHECK(error == errc::expired);
-    CHECK(writer.gets_through_within(5s));
+    CHECK(writer.succeeds_within(5s));
 }
 
-TEST_CASE("where both are killed, the kernel's deadline remains if it has one") {
+TEST_CASE("if both are killed, the kernel's deadline remains if it supports timeouts") {
     Signal frozen;
-    Actor program([&] {
+    Child program([&] {
         FreezeGuard guard(subject().mountpoint, guarded(2s));
         frozen.give();
         std::this_thread::sleep_for(60s);
@@ -306,7 +300,7 @@ TEST_CASE("where both are killed, the kernel's deadline remains if it has one") 
     });
     REQUIRE(frozen.wait());
     const pid_t guardian = guardians().at(0);
-    ::kill(guardian, SIGSTOP); // it shall not see the other die
+    ::kill(guardian, SIGSTOP); // so that it does not see the program die
     program.kill();
     REQUIRE(program.ends_within(5s));
     ::kill(guardian, SIGKILL);
@@ -317,10 +311,10 @@ TEST_CASE("where both are killed, the kernel's deadline remains if it has one") 
         CHECK(writer.is_blocked());
         CHECK(testing::run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
     }
-    CHECK(writer.gets_through_within(10s));
+    CHECK(writer.succeeds_within(10s));
 }
 
-TEST_CASE("other signals do not reach the guardian") {
+TEST_CASE("the guardian ignores other signals") {
     FreezeGuard guard(subject().mountpoint, guarded());
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1}) {
         REQUIRE(::kill(guardians().at(0), number) == 0);
@@ -332,14 +326,14 @@ TEST_CASE("other signals do not reach the guardian") {
 
 TEST_CASE("a guardian that has thawed at its deadline does not thaw again when the program dies") {
     Signal frozen;
-    Actor program([&] {
+    Child program([&] {
         const FreezeGuard guard(subject().mountpoint, guarded(2s));
         frozen.give();
         std::this_thread::sleep_for(60s);
         return 0;
     });
     REQUIRE(frozen.wait());
-    REQUIRE(Writer().gets_through_within(10s));
+    REQUIRE(Writer().succeeds_within(10s));
     REQUIRE(testing::run({"fsfreeze", "-f", subject().mountpoint.string()}) == 0);
     program.kill();
     CHECK(program.ends_within(5s));
@@ -347,38 +341,38 @@ TEST_CASE("a guardian that has thawed at its deadline does not thaw again when t
     Writer writer;
     CHECK(writer.is_blocked());
     CHECK(testing::run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
-    CHECK(writer.gets_through_within(5s));
+    CHECK(writer.succeeds_within(5s));
 }
 
-TEST_CASE("a guardian that looks if its freeze has lasted leaves nothing frozen") {
+TEST_CASE("a guardian that checks whether its freeze still exists leaves nothing frozen") {
     FreezeGuard guard(subject().mountpoint, guarded());
     REQUIRE(testing::run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
     std::error_code error;
     guard.extend(5s, error);
     CHECK(error == errc::expired);
-    CHECK(Writer().gets_through_within(3s));
+    CHECK(Writer().succeeds_within(3s));
 }
 
-TEST_CASE("the guardian is locked in memory, and spared when that runs out") {
+TEST_CASE("the guardian is locked in memory and exempt from the OOM killer") {
     FreezeGuard guard(subject().mountpoint, guarded());
     const pid_t guardian = guardians().at(0);
     CHECK(memory(guardian, "VmRSS") > 0);
-    // What the kernel shows to every process (vdso) is never swapped out; and it counts roughly.
-    const int of_the_kernel = 64;
-    CHECK(memory(guardian, "VmLck") >= memory(guardian, "VmRSS") - of_the_kernel);
+    // The kernel's own pages (vdso) are not locked, and the kernel counts approximately.
+    const int tolerance = 64;
+    CHECK(memory(guardian, "VmLck") >= memory(guardian, "VmRSS") - tolerance);
     int score = 0;
-    std::ifstream(about(guardian) / "oom_score_adj") >> score;
-    CHECK(score == (may_be_spared() ? -1000 : 0));
+    std::ifstream(proc(guardian) / "oom_score_adj") >> score;
+    CHECK(score == (can_be_exempt() ? -1000 : 0));
     guard.thaw();
 }
 
-TEST_CASE("the guardian has nothing of the filesystem but the descriptor to freeze it by") {
+TEST_CASE("the guardian has only the descriptor for freezing open on the filesystem") {
     Signal frozen;
-    const Actor program([&] { // which has more
+    const Child program([&] { // has more open
         Options options = guarded();
         options.allow_self_deadlock = true;
         const bool there = ::chdir(subject().mountpoint.c_str()) == 0;
-        const int log = ::open("log", O_WRONLY | O_CREAT | O_APPEND, 0644); // for exec, too
+        const int log = ::open("log", O_WRONLY | O_CREAT | O_APPEND, 0644); // not close-on-exec
         const FreezeGuard guard(".", options);
         if (there && log >= 0) {
             frozen.give();
@@ -390,20 +384,20 @@ TEST_CASE("the guardian has nothing of the filesystem but the descriptor to free
     const pid_t guardian = guardians().at(0);
     CHECK(open_there(program.pid()).size() == 2);
     CHECK(open_there(guardian) == std::vector<std::string>{subject().mountpoint});
-    CHECK(std::filesystem::read_symlink(about(guardian) / "cwd") == "/");
+    CHECK(std::filesystem::read_symlink(proc(guardian) / "cwd") == "/");
 }
 
-TEST_CASE("the guardian leaves the program nothing to reap, and nothing behind") {
+TEST_CASE("the guardian leaves no child to reap and no process behind") {
     FreezeGuard(subject().mountpoint, guarded(30s)).thaw();
     CHECK(all_guardians_end());
     CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
     CHECK(errno == ECHILD);
 }
 
-TEST_CASE("a guardian is gone from the filesystem when the thaw is told") {
+TEST_CASE("a guardian has closed the filesystem when thaw returns") {
     FreezeGuard guard(subject().mountpoint, guarded());
     const pid_t child = ::fork();
-    if (child == 0) { // has the channel open too, so that the guardian does not see it close
+    if (child == 0) { // keeps the channel open, so that the guardian does not see it close
         std::this_thread::sleep_for(60s);
         ::_exit(0);
     }
@@ -421,7 +415,7 @@ TEST_CASE("a guardian is gone from the filesystem when the thaw is told") {
     CHECK(::waitpid(child, nullptr, 0) == child);
 }
 
-TEST_CASE("a released share outlives the guard that goes last") {
+TEST_CASE("a released hold outlives the last guard") {
     FreezeGuard released(subject().mountpoint, guarded());
     FreezeGuard other(subject().mountpoint, guarded());
     released.release();
@@ -430,10 +424,10 @@ TEST_CASE("a released share outlives the guard that goes last") {
     Writer writer;
     CHECK(writer.is_blocked());
     FreezeGuard::adopt(subject().mountpoint).thaw();
-    CHECK(writer.gets_through_within(5s));
+    CHECK(writer.succeeds_within(5s));
 }
 
-TEST_CASE("a killed guardian's freeze is thawed by a program that has frozen there before") {
+TEST_CASE("a program that has frozen the filesystem before thaws a killed guardian's freeze") {
     Options alone;
     alone.guardian = libfreeze::UseGuardian::never;
     FreezeGuard(subject().mountpoint, alone).thaw();
@@ -444,16 +438,16 @@ TEST_CASE("a killed guardian's freeze is thawed by a program that has frozen the
     std::error_code error;
     guard.thaw(error);
     CHECK(error == errc::expired);
-    CHECK(writer.gets_through_within(5s));
+    CHECK(writer.succeeds_within(5s));
     CHECK(all_guardians_end());
 }
 
-TEST_CASE("a released freeze stays, and its deadline too") {
+TEST_CASE("a released freeze stays frozen until its deadline") {
     FreezeGuard guard(subject().mountpoint, guarded(2s));
     guard.release();
     Writer writer;
     CHECK(writer.is_blocked());
-    CHECK(writer.gets_through_within(10s));
+    CHECK(writer.succeeds_within(10s));
     CHECK(all_guardians_end());
 }
 
@@ -464,10 +458,10 @@ TEST_CASE("a released freeze without a deadline can be adopted") {
     Writer writer;
     CHECK(writer.is_blocked());
     FreezeGuard::adopt(subject().mountpoint).thaw();
-    CHECK(writer.gets_through_within(5s));
+    CHECK(writer.succeeds_within(5s));
 }
 
-TEST_CASE("a freeze that a stuck writer holds up is given up in time, and undone later") {
+TEST_CASE("a freeze that a stuck writer blocks is given up in time and undone later") {
     StuckWriter stuck;
     Options options;
     options.acquire_timeout = 300ms;
@@ -475,16 +469,16 @@ TEST_CASE("a freeze that a stuck writer holds up is given up in time, and undone
     const auto begin = Clock::now();
     const FreezeGuard guard(subject().mountpoint, options, error);
     const auto took = Clock::now() - begin;
-    CHECK(stuck.goes_on());
+    CHECK(stuck.release());
     REQUIRE(error == errc::acquire_timeout);
     CHECK(took >= 300ms);
     CHECK(took <= 300ms + prompt());
-    CHECK(Writer().gets_through_within(20s));
+    CHECK(Writer().succeeds_within(20s));
     CHECK(all_guardians_end());
-    CHECK(Writer().gets_through_within(5s));
+    CHECK(Writer().succeeds_within(5s));
 }
 
-TEST_CASE("... also if a child was forked meanwhile that lives on") {
+TEST_CASE("a blocked freeze is given up in time even if a forked child stays alive") {
     StuckWriter stuck;
     pid_t child = -1;
     std::thread forker([&child] {
@@ -501,15 +495,15 @@ TEST_CASE("... also if a child was forked meanwhile that lives on") {
     const FreezeGuard guard(subject().mountpoint, options, error);
     CHECK(error == errc::acquire_timeout);
     forker.join();
-    CHECK(stuck.goes_on());
+    CHECK(stuck.release());
     CHECK(all_guardians_end());
-    CHECK(Writer().gets_through_within(5s));
+    CHECK(Writer().succeeds_within(5s));
     ::kill(child, SIGKILL);
     CHECK(::waitpid(child, nullptr, 0) == child);
 }
 
-TEST_CASE("a guardian that cannot be started is named") {
-    Actor program([] {
+TEST_CASE("the error names a guardian that cannot be started") {
+    Child program([] {
         ::setenv("LIBFREEZE_GUARDIAN", "/none", 1); // NOLINT(concurrency-mt-unsafe): one thread
         try {
             const FreezeGuard guard(subject().mountpoint, guarded());
@@ -521,5 +515,5 @@ TEST_CASE("a guardian that cannot be started is named") {
     });
     CHECK(program.ends_within(20s));
     CHECK(program.status == 0);
-    CHECK(Writer().gets_through_within(5s));
+    CHECK(Writer().succeeds_within(5s));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Processes that do one operation at a time, each of which may block for ever. */
+/* Processes that execute one operation at a time, each of which may block forever. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -17,7 +17,7 @@
 #include "harness.h"
 
 struct order {
-    ptrdiff_t op; /* from actor_main: an exec moves the program */
+    ptrdiff_t op; /* relative to actor_main: an exec moves the program */
     long argument[3];
 };
 
@@ -57,7 +57,6 @@ static void serve(void) {
 }
 
 static void* answer_and_serve(void* unused) {
-    (void)unused;
     answer(0, now_ns());
     serve();
 }
@@ -71,29 +70,21 @@ void serve_in_place_of_leader(void) {
 }
 
 int op_reopen(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     here = open(volume.dir, O_RDONLY | O_DIRECTORY);
     return here < 0 ? -errno : 0;
 }
 
 int op_close(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     int result = result_of(close(here));
     here = -1;
     return result;
 }
 
-int result_of(long returned) {
-    return returned < 0 ? -errno : (int)returned;
-}
-
 static int op_exit(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     _exit(0);
 }
 
 static int op_fork(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     pid_t pid = fork();
     if (pid < 0)
         return -errno;
@@ -106,7 +97,6 @@ static int op_fork(long a, long b, long c) {
 }
 
 int op_exec(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     char channel[12], offspring[12], root[12];
     snprintf(channel, sizeof(channel), "%d", my_channel);
     snprintf(offspring, sizeof(offspring), "%d", my_offspring);
@@ -117,20 +107,18 @@ int op_exec(long a, long b, long c) {
 }
 
 static void* exec_in_thread(void* unused) {
-    (void)unused;
     op_exec(0, 0, 0);
     _exit(3);
 }
 
 int op_exec_from_thread(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     pthread_t thread;
     if (pthread_create(&thread, NULL, exec_in_thread, NULL) == 0)
         pthread_join(thread, NULL);
     return -EAGAIN;
 }
 
-/* argv: --actor CHANNEL OFFSPRING ROOT DIRECTORY. Its first answer is that to the exec. */
+/* argv: --actor CHANNEL OFFSPRING ROOT DIRECTORY. Its first answer belongs to the exec. */
 int actor_main(char** argv) {
     my_channel = atoi(argv[0]);
     my_offspring = atoi(argv[1]);
@@ -218,40 +206,6 @@ void begin(struct actor* who, operation* op, long a, long b, long c) {
     who->busy = true;
 }
 
-/* What proc_pid_stat(5) tells of a process after its name; NULL if there is no such process. */
-static const char* stat_after_name(pid_t pid, char text[512]) {
-    char path[32];
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    if (read_file(path, text, 512) <= 0)
-        return NULL;
-    return strrchr(text, ')') + 2;
-}
-
-char task_state(pid_t pid) {
-    char text[512];
-    const char* state = stat_after_name(pid, text);
-
-    return state ? *state : 0;
-}
-
-/*
- * All of the process, not only its leader, which is a zombie too while other threads live, and
- * while one of them takes its place by an exec.
- */
-static bool is_dead(pid_t pid) {
-    char text[512];
-    const char* field = stat_after_name(pid, text);
-
-    if (!field)
-        return true;
-    if (*field != 'Z')
-        return false;
-    for (int i = 3; field && i < 20; i++)
-        field = strchr(field + 1, ' ');
-    return field && atoi(field) == 1; /* num_threads */
-}
-
 static int take_answer(struct actor* who, int within_ms) {
     struct pollfd fd = {.fd = who->channel, .events = POLLIN};
 
@@ -264,8 +218,8 @@ static int take_answer(struct actor* who, int within_ms) {
 }
 
 /*
- * Patience is counted in slices of waiting, not by the clock: on a machine that stands still for
- * seconds, as an emulated one may, nobody is given up for that.
+ * The time is counted in slices of waiting, not by the clock, so that no actor is given up because
+ * the whole machine stood still, as an emulated one may.
  */
 int finish(struct actor* who, int within_ms) {
     if (!who->busy)
@@ -287,7 +241,7 @@ bool finished(struct actor* who) {
 
 int call(struct actor* who, operation* op, long a, long b, long c) {
     begin(who, op, a, b, c);
-    return finish(who, patience_ms());
+    return finish(who, block_timeout_ms());
 }
 
 int elsewhere(struct actor* (*maker)(void), operation* op, long a, int within_ms) {
@@ -304,20 +258,18 @@ int elsewhere(struct actor* (*maker)(void), operation* op, long a, int within_ms
     return result;
 }
 
-/* Whether it waits where writers wait for a thaw; yes when the kernel does not tell. */
-static bool waits_for_writers_lock(pid_t pid) {
-    char path[32], text[128];
+int call_helper(operation* op, long a) {
+    static struct actor* helper;
 
-    snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
-    if (read_file(path, text, sizeof(text)) <= 0 || !strcmp(text, "0"))
-        return true;
-    return strstr(text, "percpu") != NULL;
+    if (!helper || helper->busy)
+        helper = actor_outside();
+    return call(helper, op, a, 0, 0);
 }
 
 bool blocks(struct actor* who) {
     int in_a_row = 0;
 
-    for (int waited = 0; in_a_row < 5 && waited < patience_ms(); waited += 10) {
+    for (int waited = 0; in_a_row < 5 && waited < block_timeout_ms(); waited += 10) {
         if (take_answer(who, 10) != BLOCKED)
             return false;
         in_a_row = task_state(who->pid) == 'D' ? in_a_row + 1 : 0;
@@ -340,19 +292,18 @@ bool dies(struct actor* who, int within_ms) {
 
 void actor_exit(struct actor* who) {
     begin(who, op_exit, 0, 0, 0);
-    if (!dies(who, patience_ms()))
+    if (!dies(who, block_timeout_ms()))
         broken_at(__FILE__, __LINE__, "process %d does not exit", who->pid);
 }
 
 void reap(struct actor* who) {
-    if (!dies(who, patience_ms()) || waitpid(who->pid, NULL, 0) != who->pid)
+    if (!dies(who, block_timeout_ms()) || waitpid(who->pid, NULL, 0) != who->pid)
         broken_at(__FILE__, __LINE__, "process %d cannot be reaped", who->pid);
 }
 
 /* ---- is it frozen? -------------------------------------------------------------------------- */
 
 int op_write(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     int fd = openat(here, "written", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
@@ -366,28 +317,28 @@ struct actor* frozen_at(const char* file, int line) {
 
     begin(writer, op_write, 0, 0, 0);
     if (!blocks(writer))
-        fail_at(file, line, "not frozen: a write came to %s", result_name(writer->last.result));
-    if (!waits_for_writers_lock(writer->pid))
+        fail_at(file, line, "not frozen: a write returned %s", result_name(writer->last.result));
+    if (sleeps_on_freeze(writer->pid) == SLEEPS_ELSEWHERE)
         fail_at(file, line, "a write blocks, but not because of a freeze");
     return writer;
 }
 
 void thawed_at(const char* file, int line) {
-    want_at(file, line, "a write", 0, elsewhere(actor, op_write, 0, patience_ms()));
+    want_at(file, line, "a write", 0, elsewhere(actor, op_write, 0, block_timeout_ms()));
 }
 
 void still_at(const char* file, int line, struct actor* writer) {
     if (finished(writer))
-        fail_at(file, line, "the write that has to wait came to %s",
+        fail_at(file, line, "not frozen: the blocked write returned %s",
                 result_name(writer->last.result));
 }
 
-void let_go_at(const char* file, int line, struct actor* writer) {
-    want_at(file, line, "the waiting write", 0, finish(writer, patience_ms()));
+void released_at(const char* file, int line, struct actor* writer) {
+    want_at(file, line, "the blocked write", 0, finish(writer, block_timeout_ms()));
 }
 
-/* For how long after @from this process itself was not let run while it waited for @who. */
-static int64_t wait_and_see_delays(struct actor* who, int64_t from, int within_ms) {
+/* Waits for @who. Returns how long after @from this process itself was not scheduled. */
+static int64_t wait_and_count_delays(struct actor* who, int64_t from, int within_ms) {
     const int64_t slice = 10000000;
     int64_t delays = 0, before = now_ns();
 
@@ -405,24 +356,24 @@ static int64_t wait_and_see_delays(struct actor* who, int64_t from, int within_m
 }
 
 /*
- * The lower bound is exact. The upper one is for a busy machine, as tests/cost measures how late a
- * deadline is on an idle one, but within the second that deadlines differ by. It allows for the
- * time in which this process, which has nothing to do but to wait, was late as well: then it was
- * the machine that stood still.
+ * The lower bound is exact. The upper one suits a busy machine (tests/overhead measures how late a
+ * deadline is on an idle one), but is less than the second by which deadlines differ. It allows for
+ * the time in which this process, which does nothing but wait, was late itself: then the whole
+ * machine stood still.
  */
-void let_go_after_at(const char* file, int line, struct actor* writer, const struct report* start,
-                     int timeout) {
+void released_after_at(const char* file, int line, struct actor* writer, const struct report* start,
+                       int timeout) {
     const int64_t second = 1000000000;
     int64_t earliest = start->begun + timeout * second;
     int64_t latest = start->ended + timeout * second + (int64_t)((double)second * 0.8 * slowness());
 
-    latest += wait_and_see_delays(writer, start->ended + timeout * second,
-                                  timeout * 1000 + patience_ms());
-    want_at(file, line, "the waiting write", 0, finish(writer, 0));
+    latest += wait_and_count_delays(writer, start->ended + timeout * second,
+                                    timeout * 1000 + block_timeout_ms());
+    want_at(file, line, "the blocked write", 0, finish(writer, 0));
     if (writer->last.ended < earliest)
-        fail_at(file, line, "let go %.3f s after the call, before %d s",
+        fail_at(file, line, "thawed %.3f s after the call, before %d s",
                 seconds(writer->last.ended - start->begun), timeout);
     if (writer->last.ended > latest)
-        fail_at(file, line, "let go %.3f s after the call, later than %.3f s",
+        fail_at(file, line, "thawed %.3f s after the call, later than %.3f s",
                 seconds(writer->last.ended - start->ended), seconds(latest - start->ended));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Freezing by device-mapper beside freezing by ioctl: neither can undo the other's.
+ * Freezing by device-mapper combined with freezing by ioctl: neither undoes the other's freeze.
  * S: dmsetup suspend, R: resume, F: FIFREEZE, T: FITHAW.
  */
 #include <errno.h>
@@ -9,14 +9,6 @@
 
 #include "harness.h"
 
-/* What it all is about: whether a suspend still holds writes back afterwards. */
-static void suspend_still_freezes(void) {
-    WANT(0, suspend());
-    struct actor* writer = FROZEN();
-    WANT(0, resume());
-    LET_GO(writer);
-}
-
 static void case_a(void) {
     struct actor* who = actor();
 
@@ -24,10 +16,10 @@ static void case_a(void) {
     struct actor* writer = FROZEN();
     WANT(0, freeze(who));
     WANT(0, thaw(who));
-    CHECK(blocks(writer), "T has undone the suspend's freeze");
+    CHECK(blocks(writer), "FITHAW undid the freeze of the suspend");
     WANT(0, resume());
-    LET_GO(writer);
-    suspend_still_freezes();
+    RELEASED(writer);
+    check_suspend_freezes();
 }
 
 static void case_b(void) {
@@ -38,14 +30,14 @@ static void case_b(void) {
     WANT(0, suspend());
     STILL_FROZEN(writer);
     WANT(0, resume());
-    CHECK(blocks(writer), "the resume has undone the ioctl's freeze");
+    CHECK(blocks(writer), "the resume undid the freeze of the ioctl");
     WANT(0, thaw(who));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void case_b_suspends_again(void) {
     case_b();
-    suspend_still_freezes();
+    check_suspend_freezes();
 }
 
 static void case_c(void) {
@@ -56,12 +48,12 @@ static void case_c(void) {
     WANT(0, freeze(who));
     WANT(0, thaw(who));
     WANT(-EINVAL, thaw(who));
-    CHECK(seconds(who->last.ended - who->last.begun) < slowness(), "T took %.1f s to say EINVAL",
-          seconds(who->last.ended - who->last.begun));
-    CHECK(blocks(writer), "T has undone the suspend's freeze");
+    CHECK(seconds(who->last.ended - who->last.begun) < slowness(),
+          "FITHAW took %.1f s to return EINVAL", seconds(who->last.ended - who->last.begun));
+    CHECK(blocks(writer), "FITHAW undid the freeze of the suspend");
     WANT(0, resume());
-    LET_GO(writer);
-    suspend_still_freezes();
+    RELEASED(writer);
+    check_suspend_freezes();
 }
 
 static void thaw_of_a_suspend(void) {
@@ -71,13 +63,13 @@ static void thaw_of_a_suspend(void) {
     struct actor* writer = FROZEN();
     WANT(-EINVAL, thaw(admin));
     CHECK(seconds(admin->last.ended - admin->last.begun) < slowness(),
-          "T took %.1f s to say EINVAL", seconds(admin->last.ended - admin->last.begun));
-    CHECK(blocks(writer), "T has undone the suspend's freeze");
+          "FITHAW took %.1f s to return EINVAL", seconds(admin->last.ended - admin->last.begun));
+    CHECK(blocks(writer), "FITHAW undid the freeze of the suspend");
     WANT(0, resume());
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* On an unpatched kernel this leaves the device's count one too high until it is unmounted. */
+/* On an unpatched kernel, the device's count is one too high after this until the unmount. */
 static void count_stays_right(void) {
     for (int i = 0; i < 3; i++) {
         struct actor* admin = actor();
@@ -85,13 +77,13 @@ static void count_stays_right(void) {
         WANT(0, suspend());
         begin(admin, op_thaw, 0, 0, 0);
         if (i % 2)
-            WANT(-EINVAL, finish(admin, patience_ms()));
+            WANT(-EINVAL, finish(admin, block_timeout_ms()));
         else
             sleep_ms(200);
         WANT(0, resume());
         if (admin->busy)
-            WANT(-EINVAL, finish(admin, patience_ms()));
-        suspend_still_freezes();
+            WANT(-EINVAL, finish(admin, block_timeout_ms()));
+        check_suspend_freezes();
     }
 }
 
@@ -104,10 +96,10 @@ static void rescue_under_a_suspend(void) {
     actor_exit(gone);
     WANT(0, admin_thaw());
     WANT(-EINVAL, admin_thaw());
-    CHECK(blocks(writer), "an administrator's T has undone the suspend's freeze");
+    CHECK(blocks(writer), "an administrator's thaw undid the freeze of the suspend");
     WANT(0, resume());
-    LET_GO(writer);
-    suspend_still_freezes();
+    RELEASED(writer);
+    check_suspend_freezes();
 }
 
 static void expiry_under_a_suspend(void) {
@@ -117,17 +109,17 @@ static void expiry_under_a_suspend(void) {
     struct actor* writer = FROZEN();
     WANT(0, suspend());
     WANT(0, freeze_for(after, SHORT));
-    outlast(SHORT);
+    sleep_past(SHORT);
     STILL_FROZEN(writer);
     WANT(-EINVAL, thaw(before));
     WANT(-EINVAL, thaw(after));
-    CHECK(blocks(writer), "expiry has undone the suspend's freeze");
+    CHECK(blocks(writer), "expiry undid the freeze of the suspend");
     WANT(0, resume());
-    LET_GO(writer);
-    suspend_still_freezes();
+    RELEASED(writer);
+    check_suspend_freezes();
 }
 
-/* The suspend comes and goes while the hold's time runs. */
+/* Suspend and resume happen before the deadline. */
 static void expiry_after_a_resume(void) {
     struct actor* owner = actor();
 
@@ -136,9 +128,9 @@ static void expiry_after_a_resume(void) {
     struct actor* writer = FROZEN();
     WANT(0, suspend());
     WANT(0, resume());
-    LET_GO_AFTER(writer, &start, SHORT);
+    RELEASED_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw(owner));
-    suspend_still_freezes();
+    check_suspend_freezes();
 }
 
 static void suspend_holds_under_nested_holds(void) {
@@ -153,16 +145,15 @@ static void suspend_holds_under_nested_holds(void) {
     WANT(0, thaw(a));
     WANT(-EINVAL, thaw(a));
     WANT(0, resume());
-    CHECK(blocks(writer), "the resume has undone the ioctl's freeze");
+    CHECK(blocks(writer), "the resume undid the freeze of the ioctl");
     WANT(0, thaw(b));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* ---- all orders of two freezers and a suspend -------------------------------------------------
- */
+/* ---- all orders of two freezers and a suspend ------------------------------------------------ */
 
-/* Not a new process for each step, of which there are hundreds. */
-static struct { struct actor *first, *second, *writer; } cast;
+/* The same processes for all steps, of which there are hundreds. */
+static struct { struct actor *first, *second, *writer; } actors;
 
 /* s, r: suspend and resume; f, t and g, u: freeze and thaw of two processes. */
 static int step(char what) {
@@ -172,13 +163,13 @@ static int step(char what) {
     case 'r':
         return resume();
     case 'f':
-        return freeze(cast.first);
+        return freeze(actors.first);
     case 't':
-        return thaw(cast.first);
+        return thaw(actors.first);
     case 'g':
-        return freeze(cast.second);
+        return freeze(actors.second);
     default:
-        return thaw(cast.second);
+        return thaw(actors.second);
     }
 }
 
@@ -193,13 +184,13 @@ static void play(const char order[7]) {
         int result = step(order[i]);
         CHECK(result == 0, "%s: step %d: %s", order, i + 1, result_name(result));
         references += takes(order[i]) ? 1 : -1;
-        if (references && !cast.writer->busy) {
-            begin(cast.writer, op_write, 0, 0, 0);
-            CHECK(blocks(cast.writer), "%s: not frozen after step %d", order, i + 1);
+        if (references && !actors.writer->busy) {
+            begin(actors.writer, op_write, 0, 0, 0);
+            CHECK(blocks(actors.writer), "%s: not frozen after step %d", order, i + 1);
         } else if (references) {
-            CHECK(!finished(cast.writer), "%s: thawed at step %d", order, i + 1);
+            CHECK(!finished(actors.writer), "%s: thawed at step %d", order, i + 1);
         } else {
-            CHECK(finish(cast.writer, patience_ms()) == 0, "%s: frozen after step %d", order,
+            CHECK(finish(actors.writer, block_timeout_ms()) == 0, "%s: frozen after step %d", order,
                   i + 1);
         }
     }
@@ -213,7 +204,7 @@ static bool has(const char* order, int length, char letter) {
     return !letter || memchr(order, letter, (size_t)length);
 }
 
-/* Every order in which each is taken before it is given back; f before g, as they are alike. */
+/* Every order in which each freeze precedes its thaw; f before g, because they are equivalent. */
 static int play_all(char order[7], int length) {
     int played = 0;
 
@@ -233,15 +224,15 @@ static int play_all(char order[7], int length) {
 static void all_orders(void) {
     char order[7] = "";
 
-    cast.first = actor();
-    cast.second = actor();
-    cast.writer = actor();
+    actors.first = actor();
+    actors.second = actor();
+    actors.writer = actor();
     int played = play_all(order, 0);
     CHECK(played == 45, "%d orders, not 45", played);
-    suspend_still_freezes();
+    check_suspend_freezes();
 }
 
-/* Whoever comes second must not be turned away: nobody looks at what a resume comes to. */
+/* Neither may fail because of the other: no caller checks the result of a resume. */
 static void thaw_beside_a_resume(void) {
     struct actor* owner = actor();
 
@@ -250,36 +241,39 @@ static void thaw_beside_a_resume(void) {
         WANT(0, suspend());
         begin(owner, op_thaw, 0, 0, 0);
         WANT(0, resume());
-        WANT(0, finish(owner, patience_ms()));
+        WANT(0, finish(owner, block_timeout_ms()));
         THAWED();
     }
-    suspend_still_freezes();
+    check_suspend_freezes();
 }
 
 static const struct test bdev_dm_tests[] = {
-    {"bdev_dm.case_a", "A: S F T R", case_a, FAILS_ON_STOCK, NEEDS_DM_FREEZE},
-    {"bdev_dm.case_b", "B: F S R T", case_b, FAILS_UNTIL_6_1, NEEDS_DM_FREEZE},
-    {"bdev_dm.case_b_on_btrfs", "... also where S does not freeze", case_b, SAME_ON_STOCK,
+    {"bdev_dm.case_a", "case A, S F T R: frozen until the resume", case_a, FAILS_ON_STOCK,
+     NEEDS_DM_FREEZE},
+    {"bdev_dm.case_b", "case B, F S R T: frozen until the thaw", case_b, FAILS_UNTIL_6_1,
+     NEEDS_DM_FREEZE},
+    {"bdev_dm.case_b_on_btrfs", "case B where a suspend does not freeze", case_b, SAME_ON_STOCK,
      NEEDS_DM | NEEDS_BTRFS},
-    {"bdev_dm.case_b_suspends_again", "... and S still holds writes", case_b_suspends_again,
-     FAILS_UNTIL_6_1, NEEDS_DM_FREEZE},
-    {"bdev_dm.case_c", "C: S F T T: the second T is EINVAL at once", case_c, FAILS_ON_STOCK,
-     NEEDS_DM_FREEZE},
-    {"bdev_dm.thaw_of_a_suspend", "S T: EINVAL at once", thaw_of_a_suspend, FAILS_ON_STOCK,
-     NEEDS_DM_FREEZE},
-    {"bdev_dm.count_stays_right", "S T R, then S still holds writes", count_stays_right,
+    {"bdev_dm.case_b_suspends_again", "case B, after which a suspend still blocks writes",
+     case_b_suspends_again, FAILS_UNTIL_6_1, NEEDS_DM_FREEZE},
+    {"bdev_dm.case_c", "case C, S F T T: the second thaw returns EINVAL at once", case_c,
      FAILS_ON_STOCK, NEEDS_DM_FREEZE},
-    {"bdev_dm.rescue_under_a_suspend", "an administrator's T takes holds only",
-     rescue_under_a_suspend, FAILS_ON_STOCK, NEEDS_DM_FREEZE},
-    {"bdev_dm.expiry_under_a_suspend", "expiry takes holds only", expiry_under_a_suspend,
+    {"bdev_dm.thaw_of_a_suspend", "FITHAW of a suspended device returns EINVAL at once",
+     thaw_of_a_suspend, FAILS_ON_STOCK, NEEDS_DM_FREEZE},
+    {"bdev_dm.count_stays_right", "S T R, after which a suspend still blocks writes",
+     count_stays_right, FAILS_ON_STOCK, NEEDS_DM_FREEZE},
+    {"bdev_dm.rescue_under_a_suspend",
+     "an administrator's thaw ends only holds, not a suspend's freeze", rescue_under_a_suspend,
      FAILS_ON_STOCK, NEEDS_DM_FREEZE},
+    {"bdev_dm.expiry_under_a_suspend", "expiry ends only holds, not a suspend's freeze",
+     expiry_under_a_suspend, FAILS_ON_STOCK, NEEDS_DM_FREEZE},
     {"bdev_dm.expiry_after_a_resume", "expiry is on time after S R", expiry_after_a_resume,
      FAILS_ON_STOCK, NEEDS_DM_FREEZE},
-    {"bdev_dm.nested_holds", "F S F F T T T R T", suspend_holds_under_nested_holds, FAILS_ON_STOCK,
-     NEEDS_DM_FREEZE},
+    {"bdev_dm.nested_holds", "F S F F T T T R T: frozen until the last thaw",
+     suspend_holds_under_nested_holds, FAILS_ON_STOCK, NEEDS_DM_FREEZE},
     {"bdev_dm.all_orders", "two freezers and a suspend in all 45 orders", all_orders,
      FAILS_ON_STOCK, NEEDS_DM_FREEZE},
-    {"bdev_dm.thaw_beside_a_resume", "F S, T and R at the same time", thaw_beside_a_resume,
-     FAILS_UNTIL_6_1, NEEDS_DM_FREEZE},
+    {"bdev_dm.thaw_beside_a_resume", "F S, then thaw and resume at the same time",
+     thaw_beside_a_resume, FAILS_UNTIL_6_1, NEEDS_DM_FREEZE},
 };
 TOPIC(bdev_dm);

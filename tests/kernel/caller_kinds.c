@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Callers of other kinds: 32-bit, in a Landlock sandbox, in a user or pid namespace. */
+/* Other kinds of callers: 32-bit, in a Landlock sandbox, in a user or pid namespace. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -19,12 +19,11 @@
 
 #include "harness.h"
 
-/* ---- 32-bit -----------------------------------------------------------------------------------
- */
+/* ---- 32-bit ---------------------------------------------------------------------------------- */
 
 #ifdef __x86_64__
 
-/* The 32-bit entry of the kernel can be called from 64-bit code, given 32-bit pointers. */
+/* 64-bit code can use the kernel's 32-bit entry if its pointers fit into 32 bits. */
 static int ioctl_32(int fd, unsigned int code, uint32_t argument) {
     long result;
 
@@ -36,12 +35,10 @@ static int ioctl_32(int fd, unsigned int code, uint32_t argument) {
 }
 
 static int op_ioctl_32(long code, long argument, long c) {
-    (void)c;
     return ioctl_32(here, (unsigned int)code, (uint32_t)argument);
 }
 
 static int op_timeout_32(long code, long timeout, long c) {
-    (void)c;
     __s64* low = mmap(NULL, sizeof(*low), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     if (low == MAP_FAILED)
@@ -62,7 +59,7 @@ static void old_requests_32(void) {
     WANT(0, call(who, op_ioctl_32, FIFREEZE, 0, 0));
     struct actor* writer = FROZEN();
     WANT(0, call(who, op_ioctl_32, FITHAW, -1, 0));
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-EINVAL, call(who, op_ioctl_32, FITHAW, 0, 0));
 }
 
@@ -75,12 +72,12 @@ static void new_requests_32(void) {
     struct report start = who->last;
     struct actor* writer = FROZEN();
     WANT(0, thaw(native));
-    LET_GO_AFTER(writer, &start, SHORT);
+    RELEASED_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, timeout_32(who, FIFREEZE_RESET_TIMEOUT, SHORT));
     WANT(-EINVAL, call(who, op_ioctl_32, FITHAW, 0, 0));
 }
 
-/* All eight bytes count. */
+/* All eight bytes of the timeout count. */
 static void wide_timeout_32(void) {
     struct actor *who = actor(), *other = actor();
 
@@ -92,16 +89,15 @@ static void wide_timeout_32(void) {
     WANT(0, timeout_32(who, FIFREEZE_TIMEOUT, (1ll << 32) + 2));
     WANT(0, timeout_32(other, FIFREEZE_TIMEOUT, LLONG_MAX));
     struct actor* writer = FROZEN();
-    outlast(SHORT);
+    sleep_past(SHORT);
     STILL_FROZEN(writer);
     WANT(0, thaw(other));
-    CHECK(blocks(writer), "the first of two holds is gone");
+    CHECK(blocks(writer), "the first of two holds has ended");
     WANT(0, thaw(who));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static int op_argument_32(long value, long b, long c) {
-    (void)b, (void)c;
     int32_t* low = mmap(NULL, sizeof(*low), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     if (low == MAP_FAILED)
@@ -117,11 +113,11 @@ static void timeout_argument_32(void) {
     WANT(0, call(plain, op_argument_32, 1, 0, 0));
     WANT(0, call(who, op_argument_32, SHORT, 0, 0));
     struct actor* writer = FROZEN();
-    outlast(SHORT);
+    sleep_past(SHORT);
     STILL_FROZEN(writer);
     WANT(-EINVAL, thaw(who));
     WANT(0, thaw(plain));
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-ERANGE, call(who, op_argument_32, -1, 0, 0));
 }
 
@@ -132,8 +128,7 @@ static void wide_timeout_32(void) {}
 static void timeout_argument_32(void) {}
 #endif
 
-/* ---- Landlock ---------------------------------------------------------------------------------
- */
+/* ---- Landlock -------------------------------------------------------------------------------- */
 
 #define LANDLOCK_CREATE_RULESET 444
 #define LANDLOCK_RESTRICT_SELF 446
@@ -141,7 +136,6 @@ static const uint64_t landlock_ioctl_dev = 1ull << 15;
 static const __s64 thirty = 30, negative = -1;
 
 static int op_sandbox(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     int rules =
         (int)syscall(LANDLOCK_CREATE_RULESET, &landlock_ioctl_dev, sizeof(landlock_ioctl_dev), 0);
     if (rules < 0)
@@ -162,7 +156,6 @@ static int op_on_device(long code, long argument, long path) {
 }
 
 static int op_make_device(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     unlinkat(here, "null", 0);
     return result_of(mknodat(here, "null", S_IFCHR | 0600, makedev(1, 3)));
 }
@@ -172,12 +165,12 @@ static struct actor* sandboxed(void) {
     int result = call(who, op_sandbox, 0, 0, 0);
 
     if (result == -ENOSYS || result == -EOPNOTSUPP || result == -EINVAL)
-        lacking("Landlock, with the right to ioctl on devices");
+        unavailable("Landlock, with the right to ioctl on devices");
     SETUP(result);
-    /* It must work, or there is nothing to see. */
+    /* The sandbox must work, or the test would prove nothing. */
     result = call(who, op_on_device, _IO('T', 0x7f), 0, (long)"/dev/null");
     if (result != -EACCES)
-        broken_at(__FILE__, __LINE__, "the sandbox lets ioctl through: %s", result_name(result));
+        broken_at(__FILE__, __LINE__, "the sandbox allows ioctl: %s", result_name(result));
     return who;
 }
 
@@ -190,10 +183,10 @@ static void landlock_old(void) {
 
     WANT(-EOPNOTSUPP, ON_DEVICE(who, FIFREEZE, 0, "/dev/null"));
     WANT(-EINVAL, ON_DEVICE(who, FITHAW, 0, "/dev/null"));
-    WANT(0, ON_DEVICE(who, FIFREEZE, 0, "null")); /* freezes what the node lies on */
+    WANT(0, ON_DEVICE(who, FIFREEZE, 0, "null")); /* freezes the filesystem of the device node */
     struct actor* writer = FROZEN();
     WANT(0, ON_DEVICE(who, FITHAW, 0, "null"));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void landlock_new(void) {
@@ -206,14 +199,12 @@ static void landlock_new(void) {
     struct actor* writer = FROZEN();
     WANT(0, ON_DEVICE(who, FIFREEZE_RESET_TIMEOUT, &thirty, "null"));
     WANT(0, ON_DEVICE(who, FITHAW, 0, "null"));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* ---- user namespace ---------------------------------------------------------------------------
- */
+/* ---- user namespace -------------------------------------------------------------------------- */
 
 static int op_enter_user_namespace(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
         return -errno;
     return write_file("/proc/self/uid_map", "0 0 1") > 0 ? 0 : -errno;
@@ -222,7 +213,6 @@ static int op_enter_user_namespace(long a, long b, long c) {
 static int op_on_own_tmpfs(long code, long argument, long c) {
     static int root = -1;
 
-    (void)c;
     if (root < 0 && mount("tmpfs", "/mnt", "tmpfs", 0, NULL) == 0)
         root = open("/mnt", O_RDONLY | O_CLOEXEC);
     if (root < 0)
@@ -235,7 +225,7 @@ static struct actor* in_user_namespace(void) {
     int result = call(who, op_enter_user_namespace, 0, 0, 0);
 
     if (result == -EINVAL)
-        lacking("user namespaces");
+        unavailable("user namespaces");
     SETUP(result);
     return who;
 }
@@ -249,7 +239,7 @@ static void user_namespace_old(void) {
     WANT(-EINVAL, call(who, op_on_own_tmpfs, FITHAW, 0, 0));
 }
 
-/* Root there has the privilege on what was mounted there, and on nothing else. */
+/* Root of a user namespace has the privilege only on filesystems mounted in it. */
 static void user_namespace_new(void) {
     struct actor* who = in_user_namespace();
 
@@ -264,7 +254,7 @@ static void user_namespace_new(void) {
     WANT(-ERANGE, call(who, op_on_own_tmpfs, FIFREEZE_RESET_TIMEOUT, (long)&negative, 0));
 }
 
-/* A freeze from outside is not for root of a user namespace to undo. */
+/* Root of a user namespace cannot undo a freeze from outside. */
 static void user_namespace_cannot_rescue(void) {
     struct actor *owner = actor(), *who = in_user_namespace();
 
@@ -274,19 +264,16 @@ static void user_namespace_cannot_rescue(void) {
     WANT(-EPERM, reset(who, SHORT));
     CHECK(blocks(writer), "thawed without privilege");
     WANT(0, thaw(owner));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* ---- pid namespace ----------------------------------------------------------------------------
- */
+/* ---- pid namespace --------------------------------------------------------------------------- */
 
 static int op_new_pid_namespace(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     return result_of(unshare(CLONE_NEWPID));
 }
 
 static int op_name(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     return getpid() == 1 ? result_of(prctl(PR_SET_NAME, "abi-inner")) : -ESRCH;
 }
 
@@ -305,17 +292,17 @@ static void pid_namespace_owner(void) {
     WANT(0, freeze(inner));
     struct actor* writer = FROZEN();
     WANT(0, freeze(inner));
-    WANT(0, thaw(other)); /* pid 1 as well, but an administrator */
+    WANT(0, thaw(other)); /* also pid 1, but an administrator */
     WANT(-EINVAL, thaw(inner));
-    CHECK(blocks(writer), "thawed, though there is a hold left");
+    CHECK(blocks(writer), "thawed while a hold is left");
     WANT(0, thaw(inner));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void pid_namespace_warning(void) {
-    int mark = log_mark();
+    int mark = mark_log();
     struct actor* inner = in_pid_namespace();
-    char number[12], period[12], line[1024] = "";
+    char number[12], period[12], line[LOG_LINE] = "";
     const char* const words[] = {volume.type, volume.id, number, "abi-inner", period, NULL};
 
     snprintf(period, sizeof(period), "%d", SHORT);
@@ -323,36 +310,36 @@ static void pid_namespace_warning(void) {
     WANT(0, freeze_for(inner, SHORT));
     struct report start = inner->last;
     struct actor* writer = FROZEN();
-    LET_GO_AFTER(writer, &start, SHORT);
+    RELEASED_AFTER(writer, &start, SHORT);
     sleep_ms((int)(300 * slowness()));
     int count = log_count(mark, words, line);
-    CHECK(count == 1, "%d lines name %s, %s, %s, abi-inner and %s", count, volume.type, volume.id,
-          number, period);
+    CHECK(count == 1, "%d lines contain %s, %s, %s, abi-inner and %s", count, volume.type,
+          volume.id, number, period);
     WANT(-EINVAL, thaw(inner));
 }
 
 static const struct test caller_kinds_tests[] = {
-    {"caller_kinds.old_requests_32", "32-bit: F and T", old_requests_32, SAME_ON_STOCK,
+    {"caller_kinds.old_requests_32", "32-bit: FIFREEZE and FITHAW", old_requests_32, SAME_ON_STOCK,
      NEEDS_32BIT},
-    {"caller_kinds.new_requests_32", "32-bit: timed freeze and reset", new_requests_32,
+    {"caller_kinds.new_requests_32", "32-bit: freeze with timeout, and reset", new_requests_32,
      FAILS_ON_STOCK, NEEDS_32BIT},
     {"caller_kinds.wide_timeout_32", "32-bit: errors, and timeouts of eight bytes", wide_timeout_32,
      FAILS_ON_STOCK, NEEDS_32BIT},
     {"caller_kinds.timeout_argument_32", "32-bit: freeze_timeout_arg=1", timeout_argument_32,
      FAILS_ON_STOCK, NEEDS_32BIT | ALONE},
-    {"caller_kinds.landlock_old", "Landlock lets F and T through", landlock_old, SAME_ON_STOCK,
+    {"caller_kinds.landlock_old", "Landlock allows FIFREEZE and FITHAW", landlock_old,
+     SAME_ON_STOCK, NEEDS_LANDLOCK_IOCTL},
+    {"caller_kinds.landlock_new", "Landlock allows the new requests", landlock_new, FAILS_ON_STOCK,
      NEEDS_LANDLOCK_IOCTL},
-    {"caller_kinds.landlock_new", "... and the new requests", landlock_new, FAILS_ON_STOCK,
-     NEEDS_LANDLOCK_IOCTL},
-    {"caller_kinds.user_namespace_old", "user namespace: EPERM for F and T", user_namespace_old,
-     SAME_ON_STOCK, 0},
-    {"caller_kinds.user_namespace_new", "... and the new requests", user_namespace_new,
-     FAILS_ON_STOCK, 0},
-    {"caller_kinds.user_namespace_rescue", "... also when somebody else has frozen",
+    {"caller_kinds.user_namespace_old", "user namespace: FIFREEZE and FITHAW return EPERM",
+     user_namespace_old, SAME_ON_STOCK, 0},
+    {"caller_kinds.user_namespace_new", "user namespace: the new requests return EPERM",
+     user_namespace_new, FAILS_ON_STOCK, 0},
+    {"caller_kinds.user_namespace_rescue", "user namespace: EPERM for a thaw of another's freeze",
      user_namespace_cannot_rescue, FAILS_ON_STOCK, 0},
     {"caller_kinds.pid_namespace_owner", "pid namespace: pid 1 of one is not pid 1 of another",
      pid_namespace_owner, FAILS_ON_STOCK, 0},
-    {"caller_kinds.pid_namespace_warning", "pid namespace: the log has the outer pid",
+    {"caller_kinds.pid_namespace_warning", "pid namespace: the log shows the outer pid",
      pid_namespace_warning, FAILS_ON_STOCK, 0},
 };
 TOPIC(caller_kinds);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How a test ends before its end. */
+/* Checks, which end the test when they fail. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 struct note* note;
 
-static void say(const char* file, int line, const char* format, va_list arguments) {
+static void print_at(const char* file, int line, const char* format, va_list arguments) {
     const char* base = strrchr(file, '/');
 
     printf("#   %s:%d: ", base ? base + 1 : file, line);
@@ -21,7 +21,7 @@ void fail_at(const char* file, int line, const char* format, ...) {
     va_list arguments;
 
     va_start(arguments, format);
-    say(file, line, format, arguments);
+    print_at(file, line, format, arguments);
     va_end(arguments);
     _exit(FAILED);
 }
@@ -30,7 +30,7 @@ void broken_at(const char* file, int line, const char* format, ...) {
     va_list arguments;
 
     va_start(arguments, format);
-    say(file, line, format, arguments);
+    print_at(file, line, format, arguments);
     va_end(arguments);
     _exit(BROKEN);
 }
@@ -40,27 +40,46 @@ void want_at(const char* file, int line, const char* call, int expected, int got
         return;
     char wanted[64];
     snprintf(wanted, sizeof(wanted), "%s", result_name(expected));
-    fail_at(file, line, "%s: %s, not %s", call, result_name(got), wanted);
+    fail_at(file, line, "%s: %s, expected %s", call, result_name(got), wanted);
 }
 
-void lacking(const char* what) {
-    snprintf(note->lacks, sizeof(note->lacks), "%s", what);
+void unavailable(const char* what) {
+    snprintf(note->missing, sizeof(note->missing), "%s", what);
     _exit(SKIPPED);
 }
 
-void spoilt(void) {
-    note->spoilt = true;
+void discard_volume(void) {
+    note->discard_volume = true;
 }
 
 const char* result_name(int result) {
     static char text[32];
 
     if (result == BLOCKED)
-        return "no answer (blocked)";
+        return "blocked";
     if (result == DIED)
-        return "the end of the process";
+        return "the process died";
     if (result < 0 && strerrorname_np(-result))
         return strerrorname_np(-result);
     snprintf(text, sizeof(text), "%d", result);
     return text;
+}
+
+double seconds(int64_t ns) {
+    return (double)ns / 1e9;
+}
+
+int block_timeout_ms(void) {
+    return (int)(5000 * slowness());
+}
+
+void sleep_past(int timeout) {
+    sleep_ms((int)(timeout * 1000 + 600 * slowness()));
+}
+
+int mark_log(void) {
+    int mark = log_mark();
+
+    SETUP(mark);
+    return mark;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Deadlines: a hold with a timeout ends by itself, on time, and says so in the kernel's log. */
+/* Deadlines: a hold with a timeout ends by itself, on time, with a warning in the kernel log. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@ static void expires(void) {
     WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     struct actor* writer = FROZEN();
-    LET_GO_AFTER(writer, &start, SHORT);
+    RELEASED_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, reset(owner, 600));
     WANT(-EINVAL, thaw(owner));
     WANT(-EINVAL, thaw(owner));
@@ -27,22 +27,22 @@ static void three_seconds_are_not_two(void) {
     WANT(0, freeze_for(owner, SHORT + 1));
     struct report start = owner->last;
     struct actor* writer = FROZEN();
-    LET_GO_AFTER(writer, &start, SHORT + 1);
+    RELEASED_AFTER(writer, &start, SHORT + 1);
     WANT(-EINVAL, thaw(owner));
 }
 
-/* A timer of the kernel may be late by an eighth of its delay: two seconds here. */
+/* A timer that may be late by an eighth of its delay would be late by two seconds here. */
 static void twenty_seconds(void) {
     struct actor* owner = actor();
 
     WANT(0, freeze_for(owner, 20));
     struct report start = owner->last;
     struct actor* writer = FROZEN();
-    LET_GO_AFTER(writer, &start, 20);
+    RELEASED_AFTER(writer, &start, 20);
     WANT(-EINVAL, thaw(owner));
 }
 
-/* The freezer that writes to what it has frozen: only the deadline can save it. */
+/* A freezer writes to the filesystem that it has frozen: only the deadline can release it. */
 static void saves_its_owner(void) {
     struct actor* owner = actor();
 
@@ -50,7 +50,7 @@ static void saves_its_owner(void) {
     struct report start = owner->last;
     begin(owner, op_write, 0, 0, 0);
     WAITS(owner);
-    LET_GO_AFTER(owner, &start, SHORT);
+    RELEASED_AFTER(owner, &start, SHORT);
     WANT(-EINVAL, reset(owner, 600));
     WANT(-EINVAL, thaw(owner));
 }
@@ -63,7 +63,7 @@ static void thaws_after_its_owner(void) {
     struct actor* writer = FROZEN();
     kill_actor(owner);
     reap(owner);
-    LET_GO_AFTER(writer, &start, SHORT);
+    RELEASED_AFTER(writer, &start, SHORT);
 }
 
 static void thawed_in_time(void) {
@@ -71,13 +71,13 @@ static void thawed_in_time(void) {
 
     WANT(0, freeze_for(owner, SHORT));
     WANT(0, thaw(owner));
-    /* The timer of a hold that is no more must not end the next one. */
+    /* The timer of the thawed hold must not end the next one. */
     WANT(0, freeze(owner));
     struct actor* writer = FROZEN();
-    outlast(SHORT);
+    sleep_past(SHORT);
     STILL_FROZEN(writer);
     WANT(0, thaw(owner));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void others_stay(void) {
@@ -86,14 +86,14 @@ static void others_stay(void) {
     WANT(0, freeze_for(timed, SHORT));
     WANT(0, freeze(other));
     struct actor* writer = FROZEN();
-    outlast(SHORT);
+    sleep_past(SHORT);
     STILL_FROZEN(writer);
     WANT(-EINVAL, reset(timed, SHORT));
     WANT(-EINVAL, thaw(timed));
     WANT(-EINVAL, thaw(timed));
-    CHECK(blocks(writer), "an expired owner has thawed another's hold");
+    CHECK(blocks(writer), "an owner whose hold expired thawed another's hold");
     WANT(0, thaw(other));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void two_deadlines_of_one(void) {
@@ -102,25 +102,25 @@ static void two_deadlines_of_one(void) {
     WANT(0, freeze_for(owner, SHORT));
     WANT(0, freeze_for(owner, 600));
     struct actor* writer = FROZEN();
-    outlast(SHORT);
+    sleep_past(SHORT);
     STILL_FROZEN(writer);
     WANT(0, thaw(owner)); /* the second; the first has ended */
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-EINVAL, thaw(owner));
 }
 
-/* Its owner is told of it before it can drop the one below. */
+/* Its end is reported to the owner before the owner can thaw the one below. */
 static void ends_on_top_of_another(void) {
     struct actor* owner = actor();
 
     WANT(0, freeze(owner));
     struct actor* writer = FROZEN();
     WANT(0, freeze_for(owner, SHORT));
-    outlast(SHORT);
+    sleep_past(SHORT);
     WANT(-EINVAL, thaw(owner));
     STILL_FROZEN(writer);
     WANT(0, thaw(owner));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 /* The later freeze has the earlier deadline. */
@@ -131,9 +131,9 @@ static void two_deadlines_of_two(void) {
     struct report start = a->last;
     struct actor* writer = FROZEN();
     WANT(0, freeze_for(b, SHORT));
-    outlast(SHORT);
+    sleep_past(SHORT);
     WANT(-EINVAL, thaw(b));
-    LET_GO_AFTER(writer, &start, SHORT + 1);
+    RELEASED_AFTER(writer, &start, SHORT + 1);
     WANT(-EINVAL, thaw(a));
 }
 
@@ -148,7 +148,7 @@ static void reset_extends(void) {
     sleep_until(half);
     WANT(0, reset(owner, SHORT + 2));
     struct report again = owner->last;
-    LET_GO_AFTER(writer, &again, SHORT + 2);
+    RELEASED_AFTER(writer, &again, SHORT + 2);
     WANT(-EINVAL, reset(owner, SHORT));
     WANT(-EINVAL, thaw(owner));
 }
@@ -160,7 +160,7 @@ static void reset_shortens(void) {
     struct actor* writer = FROZEN();
     WANT(0, reset(owner, SHORT));
     struct report start = owner->last;
-    LET_GO_AFTER(writer, &start, SHORT);
+    RELEASED_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw(owner));
 }
 
@@ -171,11 +171,11 @@ static void reset_gives_a_deadline(void) {
     struct actor* writer = FROZEN();
     WANT(0, reset(owner, SHORT));
     struct report start = owner->last;
-    LET_GO_AFTER(writer, &start, SHORT);
+    RELEASED_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw(owner));
 }
 
-/* ---- none, and as good as none --------------------------------------------------------------- */
+/* ---- no timeout, and huge timeouts ----------------------------------------------------------- */
 
 static const int64_t endless[] = {0,
                                   1,
@@ -206,12 +206,12 @@ static void none_ends(int (*set)(struct actor*, int64_t)) {
               result_name(owner[i]->last.result));
     }
     struct actor* writer = FROZEN();
-    outlast(SHORT);
+    sleep_past(SHORT);
     STILL_FROZEN(writer);
     for (int i = 0; i < ENDLESS; i++)
         CHECK(thaw(owner[i]) == 0, "thaw after a timeout of %lld: %s", (long long)endless[i],
               result_name(owner[i]->last.result));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static int freeze_then_reset(struct actor* who, int64_t timeout) {
@@ -231,29 +231,26 @@ static void reset_to_none_or_huge(void) {
 /* ---- when the freeze itself takes long ------------------------------------------------------- */
 
 static void counts_from_the_completed_freeze(void) {
-    struct stuck stuck = stuck_writer();
     struct actor* owner = actor();
+    struct stuck stuck = hold_up_freeze(owner, op_freeze_for, SHORT);
 
-    begin(owner, op_freeze_for, SHORT, 0, 0);
-    WAITS(owner);
     sleep_ms(SHORT * 1000 + 300);
-    let_stuck_writer_go(&stuck);
-    WANT(0, finish(owner, patience_ms()));
+    release_stuck_writer(&stuck);
+    WANT(0, finish(owner, block_timeout_ms()));
     struct report completed = owner->last;
     completed.begun = stuck.listener->last.begun;
     struct actor* writer = FROZEN();
-    LET_GO_AFTER(writer, &completed, SHORT);
+    RELEASED_AFTER(writer, &completed, SHORT);
     WANT(-EINVAL, thaw(owner));
 }
 
 /* ---- the kernel's log ------------------------------------------------------------------------ */
 
 static int op_rename(long second, long b, long c) {
-    (void)b, (void)c;
     return result_of(prctl(PR_SET_NAME, second ? "abi-renamed" : "abi-freezer"));
 }
 
-static int warnings(int mark, pid_t pid, int timeout, char line[1024]) {
+static int warnings(int mark, pid_t pid, int timeout, char* line) {
     char number[12], period[12];
     const char* const words[] = {volume.type, volume.id, number, "abi-freezer", period, NULL};
 
@@ -263,8 +260,8 @@ static int warnings(int mark, pid_t pid, int timeout, char line[1024]) {
 }
 
 static void warns(void) {
-    int mark = log_mark();
-    char line[1024] = "";
+    int mark = mark_log();
+    char line[LOG_LINE] = "";
     struct actor *owner = actor(), *other = actor();
 
     WANT(0, call(owner, op_rename, 0, 0, 0));
@@ -273,64 +270,65 @@ static void warns(void) {
     WANT(0, freeze_for(other, 600));
     WANT(0, call(owner, op_rename, 1, 0, 0));
     struct actor* writer = FROZEN();
-    outlast(SHORT + 1);
+    sleep_past(SHORT + 1);
     int count = warnings(mark, owner->pid, SHORT + 1, line);
-    CHECK(count == 1, "%d lines name %s, %s, %d, abi-freezer and %d", count, volume.type, volume.id,
-          owner->pid, SHORT + 1);
+    CHECK(count == 1, "%d lines contain %s, %s, %d, abi-freezer and %d", count, volume.type,
+          volume.id, owner->pid, SHORT + 1);
     CHECK(!strncmp(line, "4,", 2), "not a warning: %s", line);
-    CHECK(!strstr(line, "abi-renamed"), "not the name as of the freeze: %s", line);
+    CHECK(!strstr(line, "abi-renamed"), "not the name at the time of the freeze: %s", line);
     STILL_FROZEN(writer);
     WANT(0, thaw(other));
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(0, warnings(mark, other->pid, 600, line));
 }
 
 static void silent_when_thawed(void) {
-    int mark = log_mark();
+    int mark = mark_log();
     struct actor* owner = actor();
-    char line[1024];
+    char line[LOG_LINE];
 
     WANT(0, call(owner, op_rename, 0, 0, 0));
     WANT(0, freeze_for(owner, SHORT));
     WANT(0, thaw(owner));
-    outlast(SHORT);
+    sleep_past(SHORT);
     WANT(0, warnings(mark, owner->pid, SHORT, line));
 }
 
 static const struct test deadlines_tests[] = {
-    {"deadlines.expires", "2 s: thawed after 2.0 to 2.5 s; reset and T are EINVAL then", expires,
-     FAILS_ON_STOCK, 0},
+    {"deadlines.expires", "2 s: thawed after 2.0 to 2.5 s; then reset and thaw return EINVAL",
+     expires, FAILS_ON_STOCK, 0},
     {"deadlines.three_seconds_are_not_two", "3 s: thawed after 3.0 to 3.5 s",
      three_seconds_are_not_two, FAILS_ON_STOCK, 0},
     {"deadlines.twenty_seconds", "20 s: thawed after 20.0 to 20.5 s", twenty_seconds,
      FAILS_ON_STOCK, 0},
-    {"deadlines.saves_its_owner", "a freezer that blocks on its own freeze is let go",
+    {"deadlines.saves_its_owner", "the deadline releases a freezer that blocks on its own freeze",
      saves_its_owner, FAILS_ON_STOCK, 0},
-    {"deadlines.thaws_after_its_owner", "the deadline holds after SIGKILL of the owner",
+    {"deadlines.thaws_after_its_owner", "the deadline applies after SIGKILL of the owner",
      thaws_after_its_owner, FAILS_ON_STOCK, 0},
-    {"deadlines.thawed_in_time", "the deadline of a thawed hold ends no other", thawed_in_time,
+    {"deadlines.thawed_in_time", "the deadline of a thawed hold ends no other hold", thawed_in_time,
      FAILS_ON_STOCK, 0},
-    {"deadlines.others_stay", "expiry leaves another process's hold alone", others_stay,
+    {"deadlines.others_stay", "expiry does not affect another process's hold", others_stay,
      FAILS_ON_STOCK, 0},
-    {"deadlines.two_deadlines_of_one", "two deadlines of one process", two_deadlines_of_one,
+    {"deadlines.two_deadlines_of_one", "one process with two deadlines", two_deadlines_of_one,
      FAILS_ON_STOCK, 0},
-    {"deadlines.ends_on_top_of_another", "a hold that ended on top of another is told of first",
+    {"deadlines.ends_on_top_of_another", "a hold that expired above another one is reported first",
      ends_on_top_of_another, FAILS_ON_STOCK, 0},
-    {"deadlines.two_deadlines_of_two", "two deadlines of two, the later freeze due first",
+    {"deadlines.two_deadlines_of_two", "two processes, the later freeze with the earlier deadline",
      two_deadlines_of_two, FAILS_ON_STOCK, 0},
-    {"deadlines.reset_extends", "reset extends", reset_extends, FAILS_ON_STOCK, 0},
-    {"deadlines.reset_shortens", "reset shortens", reset_shortens, FAILS_ON_STOCK, 0},
+    {"deadlines.reset_extends", "reset extends a deadline", reset_extends, FAILS_ON_STOCK, 0},
+    {"deadlines.reset_shortens", "reset shortens a deadline", reset_shortens, FAILS_ON_STOCK, 0},
     {"deadlines.reset_gives_a_deadline", "reset gives a plain freeze a deadline",
      reset_gives_a_deadline, FAILS_ON_STOCK, 0},
-    {"deadlines.none_or_huge", "0 and 1 are no timeout, huge ones are clamped", none_or_huge,
+    {"deadlines.none_or_huge", "0 and 1 mean no timeout, huge timeouts are clamped", none_or_huge,
      FAILS_ON_STOCK, 0},
-    {"deadlines.reset_to_none_or_huge", "... and the same for reset", reset_to_none_or_huge,
-     FAILS_ON_STOCK, 0},
-    {"deadlines.counts_from_the_completed_freeze", "the time that freezing takes does not count",
+    {"deadlines.reset_to_none_or_huge", "reset: 0 and 1 mean no timeout, huge timeouts are clamped",
+     reset_to_none_or_huge, FAILS_ON_STOCK, 0},
+    {"deadlines.counts_from_the_completed_freeze", "the timeout starts when the freeze is complete",
      counts_from_the_completed_freeze, FAILS_ON_STOCK, 0},
-    {"deadlines.warns", "expiry is one warning: type, id, pid, name as of the freeze, timeout",
-     warns, FAILS_ON_STOCK, 0},
-    {"deadlines.silent_when_thawed", "no warning for a hold thawed in time", silent_when_thawed,
+    {"deadlines.warns",
+     "expiry logs one warning: type, id, pid, name at the time of the freeze, timeout", warns,
      FAILS_ON_STOCK, 0},
+    {"deadlines.silent_when_thawed", "no warning for a hold that was thawed in time",
+     silent_when_thawed, FAILS_ON_STOCK, 0},
 };
 TOPIC(deadlines);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Filesystems of several devices: btrfs on two, ext4 with its journal and XFS with its log and a
- * realtime section elsewhere; and filesystems that are shut down.
+ * Filesystems on several devices: btrfs on two, ext4 with an external journal, XFS with an external
+ * log and a realtime section; and filesystems that are shut down.
  * S: dmsetup suspend, R: resume, F: FIFREEZE, T: FITHAW.
  */
 #include <errno.h>
@@ -21,7 +21,7 @@
 enum { MOST = 3 };
 
 static const struct layout {
-    const char *type, *make; /* $0 is the first device, which the others belong to */
+    const char *type, *make; /* $0 is the main device */
     unsigned mib[MOST];
 } layouts[] = {
     {"ext4",
@@ -42,24 +42,19 @@ static const struct layout* layout(void) {
     return NULL;
 }
 
-/* Whether suspending the device freezes the filesystem. 6.1 knows of main devices only. */
+/* Whether suspending the device freezes the filesystem. 6.1 considers main devices only. */
 static bool freezes(unsigned part) {
     return dm_freezes_volume() && (part == 0 || kernel_version() > 601);
 }
 
 static int attach(struct part* part, uint64_t start, uint64_t sectors) {
-    char linear[200];
     int minor_number;
 
     snprintf(part->name, sizeof(part->name), "freeze-abi-%d-part%u", getpid(), part_count);
-    snprintf(linear, sizeof(linear), "%s %llu", disk_path(), (unsigned long long)start);
-    int result = dm_create(part->name, &minor_number);
-    if (result < 0)
-        return result;
+    int result = dm_create_linear(part->name, disk_path(), start, sectors, &minor_number);
     part_count++;
     snprintf(part->device, sizeof(part->device), "/dev/dm-%d", minor_number);
-    result = dm_load(part->name, sectors, "linear", linear);
-    return result < 0 ? result : dm_resume(part->name);
+    return result;
 }
 
 static void attach_all(unsigned slice) {
@@ -74,23 +69,11 @@ static void attach_all(unsigned slice) {
     }
 }
 
-/* Busy for a moment after the unmount. */
-static bool detached(const struct part* part) {
-    for (int i = 0; i < 80; i++) {
-        int result = dm_remove(part->name);
-        if (result != -EBUSY)
-            return result == 0;
-        sleep_ms(25);
-    }
-    return false;
-}
-
-/* ---- the filesystem on them, in place of the usual one --------------------------------------- */
+/* ---- the filesystem on them, instead of the usual one ---------------------------------------- */
 
 static int op_make(long a, long b, long c) {
     char command[512];
 
-    (void)a, (void)b, (void)c;
     snprintf(command, sizeof(command), "sh -c '%s' %s %s %s >/dev/null 2>&1", layout()->make,
              parts[0].device, parts[1].device, parts[2].device);
     return system(command) == 0 ? 0 : -EIO;
@@ -99,7 +82,6 @@ static int op_make(long a, long b, long c) {
 static int op_mount_all(long a, long b, long c) {
     char options[128] = "";
 
-    (void)a, (void)b, (void)c;
     if (is_type("xfs"))
         snprintf(options, sizeof(options), "logdev=%s,rtdev=%s", parts[1].device, parts[2].device);
     if (is_type("btrfs"))
@@ -115,14 +97,13 @@ static void make_filesystem(unsigned slice) {
     snprintf(volume.dir, sizeof(volume.dir), "/tmp/freeze-abi-parts.XXXXXX");
     if (!mkdtemp(volume.dir))
         broken_at(__FILE__, __LINE__, "%s: %s", volume.dir, strerror(errno));
-    SETUP(elsewhere(actor_outside, op_make, 0, 6 * patience_ms()));
-    SETUP(elsewhere(actor_outside, op_mount_all, 0, patience_ms()));
+    SETUP(elsewhere(actor_outside, op_make, 0, 6 * block_timeout_ms()));
+    SETUP(elsewhere(actor_outside, op_mount_all, 0, block_timeout_ms()));
 }
 
-/* ---- and nothing of it afterwards ------------------------------------------------------------ */
+/* ---- clean-up -------------------------------------------------------------------------------- */
 
 static int op_resume(long part, long b, long c) {
-    (void)b, (void)c;
     return dm_resume(parts[part].name);
 }
 
@@ -132,7 +113,7 @@ static bool left_suspended(void) {
     for (unsigned i = 0; i < part_count; i++)
         if (dm_suspended(parts[i].name)) {
             left = true;
-            elsewhere(actor_outside, op_resume, i, patience_ms());
+            elsewhere(actor_outside, op_resume, i, block_timeout_ms());
         }
     return left;
 }
@@ -145,54 +126,34 @@ static bool left_frozen(void) {
     return left;
 }
 
-static bool taken_down(void) {
-    int result = 0;
+static bool removed(void) {
+    bool gone = unmount_all();
 
-    for (int i = 0; i < 40 && (result == 0 || result == -EBUSY); i++) {
-        result = unmount_now(0);
-        if (result == -EBUSY)
-            sleep_ms(50); /* a process that was let go is on its way out */
-    }
-    bool down = result == -EINVAL;
     for (unsigned i = 0; i < part_count; i++)
-        down = detached(&parts[i]) && down;
-    return down && rmdir(volume.dir) == 0;
+        gone = dm_remove_when_unused(parts[i].name, 2000) == 0 && gone;
+    return gone && rmdir(volume.dir) == 0;
 }
 
-static enum outcome clear_up(enum outcome outcome, unsigned slice) {
-    bool suspended = left_suspended(), frozen = left_frozen(), down = taken_down();
+static enum outcome clean_up(enum outcome outcome, unsigned slice) {
+    bool suspended = left_suspended(), frozen = left_frozen(), gone = removed();
 
-    if (down)
-        give_slice_back(slice);
+    if (gone)
+        free_slice(slice);
     if (outcome != PASSED)
         return outcome;
     if (suspended)
         printf("#   a device was left suspended\n");
     if (frozen)
         printf("#   the filesystem was left frozen\n");
-    if (!down)
-        printf("#   the filesystem cannot be taken down\n");
-    return suspended || frozen || !down ? FAILED : PASSED;
+    if (!gone)
+        printf("#   the filesystem cannot be removed\n");
+    return suspended || frozen || !gone ? FAILED : PASSED;
 }
 
-static enum outcome outcome_of(pid_t pid) {
-    int status;
-
-    for (int waited = 0; waited < 20 * patience_ms(); waited += 20) {
-        if (waitpid(pid, &status, WNOHANG) == pid)
-            return WIFEXITED(status) ? (enum outcome)WEXITSTATUS(status) : BROKEN;
-        sleep_ms(20);
-    }
-    printf("#   does not come to an end\n");
-    return FAILED;
-}
-
-/*
- * The test itself, in a process of its own: whatever becomes of it, this one is left to thaw the
- * filesystem and to take the devices away.
- */
+/* Runs the test in a child; whatever happens there, this process thaws and removes the devices. */
 static void on_several_devices(void (*body)(void)) {
-    unsigned slice = take_slice();
+    unsigned slice = allocate_slice();
+    int status;
 
     make_filesystem(slice);
     pid_t pid = fork();
@@ -201,9 +162,13 @@ static void on_several_devices(void (*body)(void)) {
         body();
         _exit(PASSED);
     }
-    enum outcome outcome = outcome_of(pid);
+    enum outcome outcome = FAILED;
+    if (exits_within(pid, 20 * block_timeout_ms(), &status))
+        outcome = WIFEXITED(status) ? (enum outcome)WEXITSTATUS(status) : BROKEN;
+    else
+        printf("#   the test does not end\n");
     kill(-pid, SIGKILL);
-    outcome = clear_up(outcome, slice);
+    outcome = clean_up(outcome, slice);
     if (outcome != PASSED)
         _exit(outcome);
 }
@@ -211,35 +176,25 @@ static void on_several_devices(void (*body)(void)) {
 /* ---- suspend and resume ---------------------------------------------------------------------- */
 
 static int op_suspend(long part, long b, long c) {
-    (void)b, (void)c;
     return dm_suspend(parts[part].name, 0);
 }
 
-/* One process does it all, until it blocks: then another takes its place. */
-static int by_hand(operation* op, unsigned part) {
-    static struct actor* hand;
-
-    if (!hand || hand->busy)
-        hand = actor_outside();
-    return call(hand, op, part, 0, 0);
-}
-
 static int suspend_part(unsigned part) {
-    return by_hand(op_suspend, part);
+    return call_helper(op_suspend, part);
 }
 
 static int resume_part(unsigned part) {
-    return by_hand(op_resume, part);
+    return call_helper(op_resume, part);
 }
 
 static void freeze_by(unsigned part) {
     WANT(0, suspend_part(part));
     struct actor* writer = FROZEN();
     WANT(0, resume_part(part));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* F writes to the device, and so waits for it. */
+/* A freeze writes to the device, and therefore waits for it. */
 static void wait_for(unsigned part) {
     struct actor *writer = actor(), *who = actor();
 
@@ -249,11 +204,11 @@ static void wait_for(unsigned part) {
     begin(who, op_freeze, 0, 0, 0);
     WAITS(who);
     WANT(0, resume_part(part));
-    WANT(0, finish(who, patience_ms()));
-    WANT(0, finish(writer, patience_ms()));
+    WANT(0, finish(who, block_timeout_ms()));
+    WANT(0, finish(writer, block_timeout_ms()));
     writer = FROZEN();
     WANT(0, thaw(who));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void suspend_each(void) {
@@ -261,7 +216,7 @@ static void suspend_each(void) {
         printf("#   device %u\n", i);
         if (freezes(i))
             freeze_by(i);
-        else if (i < 2) /* but a realtime section is not written to */
+        else if (i < 2) /* a freeze does not write to a realtime section */
             wait_for(i);
     }
 }
@@ -270,17 +225,17 @@ static void suspend_each(void) {
 
 enum { FREEZE = MOST, STEPS = 6 };
 
-static struct { struct actor *freezer, *writer; } cast;
+static struct { struct actor *freezer, *writer; } actors;
 
 static int step(int what, bool first) {
     if (what == FREEZE)
-        return first ? freeze(cast.freezer) : thaw(cast.freezer);
+        return first ? freeze(actors.freezer) : thaw(actors.freezer);
     return first ? suspend_part((unsigned)what) : resume_part((unsigned)what);
 }
 
 /*
- * From the first step to the last but one the filesystem is frozen, as the writer finds out; and
- * would find out too late if not given a moment.
+ * The filesystem is frozen from the first step until the last. Before the last step, the writer
+ * gets a moment in which it would notice a thaw.
  */
 static void play(const int what[STEPS]) {
     static const char letters[][3] = {"SR", "SR", "SR", "FT"};
@@ -294,16 +249,16 @@ static void play(const int what[STEPS]) {
                  what[i] == FREEZE ? "%c " : "%c%d ", letters[what[i]][!first], what[i]);
         if (i == STEPS - 1) {
             sleep_ms(20);
-            CHECK(!finished(cast.writer), "%s: thawed before the last step", order);
+            CHECK(!finished(actors.writer), "%s: thawed before the last step", order);
         }
         int result = step(what[i], first);
         CHECK(result == 0, "%s: %s", order, result_name(result));
         if (i == 0) {
-            begin(cast.writer, op_write, 0, 0, 0);
-            CHECK(blocks(cast.writer), "%s: not frozen", order);
+            begin(actors.writer, op_write, 0, 0, 0);
+            CHECK(blocks(actors.writer), "%s: not frozen", order);
         }
     }
-    CHECK(finish(cast.writer, patience_ms()) == 0, "%s: not thawed", order);
+    CHECK(finish(actors.writer, block_timeout_ms()) == 0, "%s: not thawed", order);
 }
 
 static int count_of(int what, const int* steps, int length) {
@@ -321,7 +276,7 @@ static bool any_taken(const int things[3], const int* steps, int length) {
     return false;
 }
 
-/* Each of the three is there twice: to be taken, and to be given back. */
+/* Each of the three occurs twice: the first time as freeze, the second time as thaw. */
 static int play_all(const int things[3], int steps[STEPS], int length, int end) {
     int played = 0;
 
@@ -342,11 +297,11 @@ static int play_all(const int things[3], int steps[STEPS], int length, int end) 
 }
 
 static void assemble(void) {
-    cast.freezer = actor();
-    cast.writer = actor();
+    actors.freezer = actor();
+    actors.writer = actor();
 }
 
-/* On two neighbours of all devices. */
+/* On two neighbouring devices. */
 static void nest_on(int first) {
     const int things[3] = {FREEZE, first, first + 1};
     int steps[STEPS] = {-1, -1, -1, -1, -1, -1};
@@ -362,7 +317,7 @@ static void nest(void) {
         freeze_by(i);
 }
 
-/* All that happens while somebody holds it. */
+/* All orders of the suspends while there is a hold. */
 static void hold(void) {
     const int things[3] = {FREEZE, 0, 1};
     int steps[STEPS] = {FREEZE, -1, -1, -1, -1, FREEZE};
@@ -373,7 +328,7 @@ static void hold(void) {
     suspend_each();
 }
 
-/* ---- a deadline while all of them are suspended ---------------------------------------------- */
+/* ---- a deadline while all devices are suspended ---------------------------------------------- */
 
 static void expire(void) {
     struct actor* owner = actor();
@@ -386,14 +341,14 @@ static void expire(void) {
         suspend_freezes = suspend_freezes || freezes(i);
     }
     WANT(0, reset(owner, SHORT));
-    outlast(SHORT);
+    sleep_past(SHORT);
     if (suspend_freezes) {
         STILL_FROZEN(writer);
         WANT(-EINVAL, thaw(owner));
     }
     for (unsigned i = 0; i < part_count; i++)
         WANT(0, resume_part(i));
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-EINVAL, thaw(owner));
     suspend_each();
 }
@@ -406,29 +361,29 @@ static int op_resume_later(long part, long ms, long c) {
 }
 
 /*
- * A thaw may wait for a suspended device, and another device's resume for the thaw: each is
- * resumed by itself.
+ * A thaw may wait for a suspended device, and the resume of another device may wait for the thaw:
+ * each device is resumed by its own process.
  */
 static void thaw_by_j(unsigned from, unsigned to, int nested) {
-    struct actor *owner = actor(), *hand[MOST];
+    struct actor *owner = actor(), *resumer[MOST];
 
     for (int i = 0; i < nested; i++)
         WANT(0, freeze(owner));
     for (unsigned i = from; i < to; i++) {
         WANT(0, suspend_part(i));
-        hand[i] = actor_outside();
+        resumer[i] = actor_outside();
     }
     struct actor* writer = FROZEN();
     for (unsigned i = from; i < to; i++)
-        begin(hand[i], op_resume_later, i, 300, 0);
+        begin(resumer[i], op_resume_later, i, 300, 0);
     press_sysrq_j();
     for (unsigned i = from; i < to; i++)
-        WANT(0, finish(hand[i], patience_ms()));
-    LET_GO(writer);
+        WANT(0, finish(resumer[i], block_timeout_ms()));
+    RELEASED(writer);
     WANT(-EINVAL, thaw(owner));
 }
 
-/* Nor is there a reference for a hold to be mistaken for. */
+/* No reference is left that could be mistaken for a hold. */
 static void hold_over_a_suspend(unsigned part) {
     struct actor* owner = actor();
 
@@ -436,9 +391,9 @@ static void hold_over_a_suspend(unsigned part) {
     struct actor* writer = FROZEN();
     WANT(0, suspend_part(part));
     WANT(0, resume_part(part));
-    CHECK(blocks(writer), "the resume of device %u has undone the ioctl's freeze", part);
+    CHECK(blocks(writer), "the resume of device %u undid the freeze of the ioctl", part);
     WANT(0, thaw(owner));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void press_under_each_suspend(void) {
@@ -468,24 +423,23 @@ enum { FLUSH_ALL = 0, FLUSH_LOG = 1, FLUSH_NOTHING = 2 };
 static int op_shut_down(long how, long b, long c) {
     __u32 argument = (__u32)how;
 
-    (void)b, (void)c;
     return result_of(ioctl(here, SHUT_DOWN, &argument));
 }
 
-static int op_write_in_vain(long a, long b, long c) {
+static int op_write_that_fails(long a, long b, long c) {
     int result = op_write(a, b, c);
 
     return result == -EIO ? 0 : result == 0 ? -EEXIST : result;
 }
 
-static void leave(struct actor* who) {
+static void close_root(struct actor* who) {
     SETUP(call(who, op_close, 0, 0, 0));
 }
 
-/* Which is also how it gets well again. */
-static void mount_afresh(void) {
+/* This also repairs it. */
+static void unmount_and_mount(void) {
     WANT(0, unmount_now(0));
-    WANT(0, elsewhere(actor_outside, op_open_exclusively, 0, patience_ms()));
+    WANT(0, open_exclusively());
     WANT(0, mount_again(0));
     THAWED();
 }
@@ -498,12 +452,12 @@ static void shut_down_while_frozen(int how) {
     WANT(0, call(other, op_shut_down, how, 0, 0));
     STILL_FROZEN(writer);
     WANT(0, thaw(who));
-    WANT(-EIO, finish(writer, patience_ms()));
+    WANT(-EIO, finish(writer, block_timeout_ms()));
     WANT(-EINVAL, thaw(who));
-    leave(who);
-    leave(other);
-    leave(writer);
-    mount_afresh();
+    close_root(who);
+    close_root(other);
+    close_root(writer);
+    unmount_and_mount();
 }
 
 static void shut_down(void) {
@@ -511,7 +465,7 @@ static void shut_down(void) {
     shut_down_while_frozen(FLUSH_LOG);
 }
 
-/* This one freezes by the block device meanwhile. */
+/* This one freezes the block device during the shutdown. */
 static void shut_down_flushing_all(void) {
     shut_down_while_frozen(FLUSH_ALL);
 }
@@ -521,33 +475,33 @@ static void shut_down_before_the_deadline(void) {
 
     WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
-    begin(writer, op_write_in_vain, 0, 0, 0);
+    begin(writer, op_write_that_fails, 0, 0, 0);
     WAITS(writer);
-    WANT(0, elsewhere(actor, op_shut_down, FLUSH_NOTHING, patience_ms()));
-    LET_GO_AFTER(writer, &start, SHORT);
+    WANT(0, elsewhere(actor, op_shut_down, FLUSH_NOTHING, block_timeout_ms()));
+    RELEASED_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, reset(owner, 600));
     WANT(-EINVAL, thaw(owner));
-    leave(owner);
-    leave(writer);
-    mount_afresh();
+    close_root(owner);
+    close_root(writer);
+    unmount_and_mount();
 }
 
-/* Unmounted while frozen: the deadline lets it go. */
+/* Unmounted while frozen: the deadline releases it. */
 static void shut_down_and_unmounted(void) {
     struct actor* owner = actor();
 
     WANT(0, freeze_for(owner, SHORT));
-    WANT(0, elsewhere(actor, op_shut_down, FLUSH_NOTHING, patience_ms()));
-    leave(owner);
+    WANT(0, elsewhere(actor, op_shut_down, FLUSH_NOTHING, block_timeout_ms()));
+    close_root(owner);
     WANT(0, unmount_now(0));
-    WANT(-EBUSY, elsewhere(actor_outside, op_open_exclusively, 0, patience_ms()));
-    outlast(SHORT);
-    WANT(0, elsewhere(actor_outside, op_open_exclusively, 0, patience_ms()));
+    WANT(-EBUSY, open_exclusively());
+    sleep_past(SHORT);
+    WANT(0, open_exclusively());
     WANT(0, mount_again(0));
     THAWED();
 }
 
-/* f2fs writes when it shuts down so. Two holds: until 6.1 one was enough to refuse it. */
+/* f2fs writes during this shutdown. With two holds, because 6.1 already refuses it with one. */
 static void shut_down_f2fs(void) {
     struct actor *who = actor(), *other = actor();
 
@@ -558,7 +512,7 @@ static void shut_down_f2fs(void) {
     WANT(0, thaw(who));
     STILL_FROZEN(writer);
     WANT(0, thaw(who));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 /* ---- the tests ------------------------------------------------------------------------------- */
@@ -588,29 +542,33 @@ static void sysrq_under_all_suspends(void) {
 }
 
 static const struct test devices_tests[] = {
-    {"devices.suspended", "S of each device freezes, or F waits for it", suspended, SAME_ON_STOCK,
-     NEEDS_DEVICES},
-    {"devices.nested", "F and S of two devices in all 60 orders; then S still freezes", nested,
+    {"devices.suspended", "suspending each device freezes, or a freeze waits for it", suspended,
+     SAME_ON_STOCK, NEEDS_DEVICES},
+    {"devices.nested",
+     "F and S of two devices in all 60 orders, after which a suspend still freezes", nested,
      FAILS_ON_STOCK, NEEDS_DEVICES_FREEZE},
-    {"devices.held", "F, S and R of two devices in all orders, T", held, FAILS_UNTIL_6_1,
+    {"devices.held", "F, then S and R of two devices in all orders, then T", held, FAILS_UNTIL_6_1,
      NEEDS_DEVICES | NEEDS_DM_FREEZE},
-    {"devices.held_on_btrfs", "... also where S does not freeze", held, SAME_ON_STOCK,
+    {"devices.held_on_btrfs",
+     "F, then S and R in all orders, then T, where a suspend does not freeze", held, SAME_ON_STOCK,
      NEEDS_DEVICES | NEEDS_BTRFS},
-    {"devices.expiry", "expiry while all devices are suspended takes holds only", expiry,
+    {"devices.expiry", "expiry while all devices are suspended ends only holds", expiry,
      FAILS_ON_STOCK, NEEDS_DEVICES},
-    {"devices.sysrq", "S of another than the main device, j, R: then S freezes again",
+    {"devices.sysrq", "S of a device other than the main one, j, R: a suspend freezes again",
      sysrq_under_each_suspend, FAILS_ON_STOCK, NEEDS_VM | NEEDS_DEVICES_FREEZE},
-    {"devices.sysrq_all", "... of all devices, with and without holds", sysrq_under_all_suspends,
-     FAILS_ON_STOCK, NEEDS_VM | NEEDS_DEVICES_FREEZE},
-    {"devices.shutdown", "shut down while frozen: T, EIO for writers, umount", shut_down,
-     SAME_ON_STOCK, NEEDS_SHUTDOWN},
-    {"devices.shutdown_flushing", "... after flushing all", shut_down_flushing_all, FAILS_UNTIL_6_1,
-     NEEDS_SHUTDOWN},
-    {"devices.shutdown_expiry", "... the deadline is on time", shut_down_before_the_deadline,
-     FAILS_ON_STOCK, NEEDS_SHUTDOWN},
-    {"devices.shutdown_unmounted", "... also after umount, and the device is free",
+    {"devices.sysrq_all", "S of all devices, j, R, with and without holds: a suspend freezes again",
+     sysrq_under_all_suspends, FAILS_ON_STOCK, NEEDS_VM | NEEDS_DEVICES_FREEZE},
+    {"devices.shutdown", "shut down while frozen: thaw succeeds, writers get EIO, umount works",
+     shut_down, SAME_ON_STOCK, NEEDS_SHUTDOWN},
+    {"devices.shutdown_flushing",
+     "shut down with a flush while frozen: thaw, EIO for writers, umount", shut_down_flushing_all,
+     FAILS_UNTIL_6_1, NEEDS_SHUTDOWN},
+    {"devices.shutdown_expiry", "shut down while frozen: the deadline is on time",
+     shut_down_before_the_deadline, FAILS_ON_STOCK, NEEDS_SHUTDOWN},
+    {"devices.shutdown_unmounted",
+     "shut down and unmounted while frozen: the deadline releases the device",
      shut_down_and_unmounted, FAILS_ON_STOCK, NEEDS_SHUTDOWN},
-    {"devices.shutdown_of_f2fs", "not while frozen, since it writes", shut_down_f2fs,
-     FAILS_ON_STOCK, NEEDS_F2FS},
+    {"devices.shutdown_of_f2fs", "f2fs refuses a shutdown while frozen, because it would write",
+     shut_down_f2fs, FAILS_ON_STOCK, NEEDS_F2FS},
 };
 TOPIC(devices);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Every error, in the order in which they are looked for; and that nothing is left of the call. */
+/* Every error, in the order in which they are checked; a failed call leaves nothing behind. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -21,7 +21,7 @@
 static const __s64 thirty = 30, negative = -1;
 #define TO(value) ((unsigned long)&(value))
 
-/* Pointers to what cannot be read as eight bytes. */
+/* Pointers from which eight bytes cannot be read. */
 static size_t bad_pointers(unsigned long bad[5]) {
     long page = sysconf(_SC_PAGESIZE);
     char* pages =
@@ -33,7 +33,7 @@ static size_t bad_pointers(unsigned long bad[5]) {
     bad[1] = (unsigned long)-1;
     bad[2] = 1ul << (sizeof(long) * 8 - 1); /* the kernel's half */
     bad[3] = (unsigned long)pages + (unsigned long)page;
-    bad[4] = (unsigned long)pages + (unsigned long)page - 4; /* half of it can be read */
+    bad[4] = (unsigned long)pages + (unsigned long)page - 4; /* four bytes can be read */
     return 5;
 }
 
@@ -42,8 +42,7 @@ static void nothing_is_frozen(void) {
     THAWED();
 }
 
-/* ---- on other filesystems, and on what is no filesystem at all --------------------------------
- */
+/* ---- on other filesystems, and on files without one ------------------------------------------ */
 
 static int op_request_on_path(long code, long path, long argument) {
     int fd = open((const char*)path, O_RDONLY | O_CLOEXEC);
@@ -67,15 +66,15 @@ static void new_requests_on(const char* path) {
     CHECK(on_path(path, FIFREEZE_TIMEOUT, TO(thirty)) == -EOPNOTSUPP,
           "FIFREEZE_TIMEOUT on %s is not EOPNOTSUPP", path);
     CHECK(on_path(path, FIFREEZE_TIMEOUT, 0) == -EOPNOTSUPP,
-          "on %s, FIFREEZE_TIMEOUT looks at its pointer before the filesystem", path);
+          "on %s, FIFREEZE_TIMEOUT checks its pointer before the filesystem", path);
     CHECK(on_path(path, FIFREEZE_TIMEOUT, TO(negative)) == -EOPNOTSUPP,
-          "on %s, FIFREEZE_TIMEOUT looks at the timeout before the filesystem", path);
+          "on %s, FIFREEZE_TIMEOUT checks the timeout before the filesystem", path);
     CHECK(on_path(path, FIFREEZE_RESET_TIMEOUT, TO(thirty)) == -EINVAL,
           "FIFREEZE_RESET_TIMEOUT on %s is not EINVAL", path);
     CHECK(on_path(path, FIFREEZE_RESET_TIMEOUT, 0) == -EFAULT,
-          "FIFREEZE_RESET_TIMEOUT on %s: no EFAULT", path);
+          "FIFREEZE_RESET_TIMEOUT on %s is not EFAULT", path);
     CHECK(on_path(path, FIFREEZE_RESET_TIMEOUT, TO(negative)) == -ERANGE,
-          "FIFREEZE_RESET_TIMEOUT on %s: no ERANGE", path);
+          "FIFREEZE_RESET_TIMEOUT on %s is not ERANGE", path);
 }
 
 static const char* const cannot_freeze[] = {"/proc/self/status", "/proc", "/sys", "/tmp",
@@ -84,8 +83,7 @@ enum { CANNOT_FREEZE = sizeof(cannot_freeze) / sizeof(cannot_freeze[0]) };
 
 static void old_requests_elsewhere(void) {
     for (int i = 0; i < CANNOT_FREEZE; i++)
-        if (in_our_vm() ||
-            strcmp(cannot_freeze[i], "/tmp")) /* a tmpfs there, who knows elsewhere */
+        if (in_our_vm() || strcmp(cannot_freeze[i], "/tmp")) /* a tmpfs there; unknown elsewhere */
             old_requests_on(cannot_freeze[i]);
 }
 
@@ -98,7 +96,6 @@ static void new_requests_elsewhere(void) {
 static int op_mount_overlay(long path, long lower, long c) {
     char options[200];
 
-    (void)c;
     if ((mkdirat(here, "over", 0700) && errno != EEXIST) ||
         (mkdirat(here, "under", 0700) && errno != EEXIST))
         return -errno;
@@ -108,16 +105,15 @@ static int op_mount_overlay(long path, long lower, long c) {
 }
 
 static int op_unmount_path(long path, long b, long c) {
-    (void)b, (void)c;
     return result_of(umount2((const char*)path, MNT_DETACH));
 }
 
-/* Even over a filesystem that can freeze. */
+/* Even if the lower filesystem supports freezing. */
 static void overlay(void) {
     static char path[] = "/tmp/freeze-abi-overlay.XXXXXX";
 
     CHECK(mkdtemp(path), "%s: %s", path, strerror(errno));
-    struct actor* mounter = actor(); /* knows what was there when it was forked */
+    struct actor* mounter = actor(); /* has the path, because it is forked later */
     SETUP(call(mounter, op_mount_overlay, (long)path, (long)volume.dir, 0));
     old_requests_on(path);
     SETUP(call(mounter, op_unmount_path, (long)path, 0, 0));
@@ -160,7 +156,7 @@ static void new_requests_on_nothing(void) {
     }
 }
 
-/* The numbers alone, without direction and size, belong to the devices. */
+/* The same numbers with another direction or size are other requests. */
 static void bare_numbers(void) {
     static const unsigned int near[] = {_IO('X', 119), _IO('X', 120), _IOW('X', 119, int),
                                         _IOR('X', 119, __s64), _IOW('X', 121, __s64)};
@@ -175,7 +171,6 @@ static void bare_numbers(void) {
 /* ---- EPERM ----------------------------------------------------------------------------------- */
 
 static int op_drop_privileges(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     return setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534) ? -errno : 0;
 }
 
@@ -206,7 +201,7 @@ static void no_privilege_new(void) {
     nothing_is_frozen();
 }
 
-/* Not even the owner, once it has dropped its privileges. */
+/* Not even the owner can thaw, once it has dropped its privileges. */
 static void privilege_lost(void) {
     struct actor* owner = actor();
 
@@ -217,7 +212,7 @@ static void privilege_lost(void) {
     WANT(-EPERM, reset(owner, SHORT));
     CHECK(blocks(writer), "thawed without privilege");
     WANT(0, admin_thaw());
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 /* ---- EFAULT, ERANGE -------------------------------------------------------------------------- */
@@ -240,7 +235,7 @@ static void bad_pointer(void) {
         WANT(-EFAULT, request(owner, FIFREEZE_RESET_TIMEOUT, bad[i]));
     }
     WANT(0, thaw(owner));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void negative_timeout(void) {
@@ -260,13 +255,12 @@ static void negative_timeout(void) {
     STILL_FROZEN(writer);
     WANT(0, reset(owner, 600));
     WANT(0, thaw(owner));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 /* ---- ENOMEM ---------------------------------------------------------------------------------- */
 
 static int op_freeze_without_memory(long timed, long b, long c) {
-    (void)b, (void)c;
     int fail = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
     if (fail < 0 || write(fail, "1", 1) != 1)
         return -ENOENT;
@@ -290,7 +284,7 @@ static void no_memory(void) {
         arm_failslab("1");
         WANT(-ENOMEM, call(who, op_freeze_without_memory, timed, 0, 0));
         WANT(0, thaw(other));
-        LET_GO(writer);
+        RELEASED(writer);
     }
 }
 
@@ -314,10 +308,10 @@ static void too_many(void) {
     WANT(0, repeat(a, FITHAW, MOST - 2));
     CHECK(blocks(writer), "thawed with one hold left");
     WANT(0, thaw(a));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* Ended ones count, until their owner forgets them or is gone. */
+/* Ended holds count until they are reported to their owner or the owner exits. */
 static void too_many_ended(void) {
     struct actor *a = actor(), *b = actor(), *gone = actor(), *rescuer = actor();
 
@@ -326,85 +320,84 @@ static void too_many_ended(void) {
     WANT(0, repeat(gone, FIFREEZE, MOST / 2));
     WANT(0, thaw(rescuer));
     WANT(-EOVERFLOW, freeze(b));
-    WANT(-EINVAL, thaw(gone)); /* forgets one */
+    WANT(-EINVAL, thaw(gone)); /* removes one */
     WANT(0, freeze(b));
     WANT(-EOVERFLOW, freeze(b));
     WANT(0, thaw(b));
     press_sysrq_j();
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(0, freeze(b)); /* room for one */
     WANT(-EOVERFLOW, freeze(b));
     WANT(0, thaw(b));
-    WANT(0, freeze(a)); /* forgets all of its own first */
+    WANT(0, freeze(a)); /* removes its ended holds first */
     WANT(0, repeat(b, FIFREEZE, MOST / 2));
     WANT(-EOVERFLOW, freeze(b));
-    actor_exit(gone); /* and with it, what it would have been told */
+    actor_exit(gone); /* which removes its ended holds */
     WANT(0, freeze(b));
     WANT(0, repeat(b, FITHAW, MOST / 2 + 1));
     WANT(0, thaw(a));
     WANT(-EINVAL, thaw(a));
 }
 
-/* ---- waiting for somebody else's freeze, and being killed ------------------------------------ */
+/* ---- killed while waiting for another process's freeze --------------------------------------- */
 
-static void killed_while_waiting(void) {
-    struct stuck stuck = stuck_writer();
-    struct actor *first = actor(), *second = actor(), *thawer = actor();
+static void kill_waiting_freeze(operation* op, long timeout) {
+    struct actor* waiting = actor();
 
-    begin(first, op_freeze, 0, 0, 0);
-    WAITS(first);
-    begin(second, op_freeze, 0, 0, 0);
-    WAITS(second);
-    kill_actor(second);
-    CHECK(dies(second, patience_ms() / 2), "SIGKILL does not end the wait for another's freeze");
+    begin(waiting, op, timeout, 0, 0);
+    WAITS(waiting);
+    kill_actor(waiting);
+    CHECK(dies(waiting, block_timeout_ms() / 2),
+          "SIGKILL does not end the wait for another process's freeze");
+}
+
+static void thaw_or_kill_waiting_thaw(void) {
+    struct actor* thawer = actor();
+
     begin(thawer, op_thaw, 0, 0, 0);
     if (blocks(thawer)) {
         kill_actor(thawer);
-        CHECK(dies(thawer, patience_ms() / 2), "a thaw waits unkillably for another's freeze");
+        CHECK(dies(thawer, block_timeout_ms() / 2),
+              "a thaw waits unkillably for another process's freeze");
     } else {
         WANT(-EINVAL, thawer->last.result);
     }
-    let_stuck_writer_go(&stuck);
-    WANT(0, finish(first, patience_ms()));
-    struct actor* writer = FROZEN();
-    WANT(0, thaw(first));
-    LET_GO(writer);
 }
 
-/* The same for the timed request. */
+static void killed_while_waiting(void) {
+    struct actor* first = actor();
+    struct stuck stuck = hold_up_freeze(first, op_freeze, 0);
+
+    kill_waiting_freeze(op_freeze, 0);
+    thaw_or_kill_waiting_thaw();
+    finish_and_thaw(first, &stuck);
+}
+
 static void killed_while_waiting_timed(void) {
-    struct stuck stuck = stuck_writer();
-    struct actor *first = actor(), *second = actor();
+    struct actor* first = actor();
+    struct stuck stuck = hold_up_freeze(first, op_freeze_for, 600);
 
-    begin(first, op_freeze_for, 600, 0, 0);
-    WAITS(first);
-    begin(second, op_freeze_for, 600, 0, 0);
-    WAITS(second);
-    kill_actor(second);
-    CHECK(dies(second, patience_ms() / 2), "SIGKILL does not end the wait for another's freeze");
-    let_stuck_writer_go(&stuck);
-    WANT(0, finish(first, patience_ms()));
-    struct actor* writer = FROZEN();
-    WANT(0, thaw(first));
-    LET_GO(writer);
+    kill_waiting_freeze(op_freeze_for, 600);
+    finish_and_thaw(first, &stuck);
 }
 
-/* ---- the filesystem cannot do it ------------------------------------------------------------- */
+/* ---- the filesystem cannot freeze ------------------------------------------------------------ */
 
-/* Its device fails every request: the sync, or what freezes, must fail with it. */
+/* The device fails every request, so the sync or the filesystem's own freeze must fail. */
 static void failing_device(operation* op, long argument) {
     struct actor *who = actor(), *admin = actor(),
-                 *writer = actor(); /* nothing can be opened then */
+                 *writer = actor(); /* no file can be opened later */
 
     SETUP(call(writer, op_write, 0, 0, 0));
     SETUP(load_table("error", ""));
-    spoilt();
+    discard_volume();
     begin(who, op, argument, 0, 0);
-    int result = finish(who, 3 * patience_ms()); /* gfs2 takes 5 s to withdraw */
-    CHECK(result == -EIO || result == -EROFS, "a freeze on a dead device: %s", result_name(result));
+    int result = finish(who, 3 * block_timeout_ms()); /* gfs2 takes 5 s to withdraw */
+    CHECK(result == -EIO || result == -EROFS, "a freeze on a dead device returned %s",
+          result_name(result));
     WANT(-EINVAL, thaw(who));
     WANT(-EINVAL, thaw(admin));
-    CHECK(call(writer, op_write, 0, 0, 0) != BLOCKED, "frozen, though the freeze has failed");
+    CHECK(call(writer, op_write, 0, 0, 0) != BLOCKED, "frozen although the freeze failed");
 }
 
 static void freeze_fails(void) {
@@ -420,7 +413,6 @@ static void timed_freeze_fails(void) {
 #define F2FS_RESIZE _IOW(0xf5, 16, __u64)
 
 static int op_shrink_f2fs(long blocks, long b, long c) {
-    (void)b, (void)c;
     __u64 argument = (__u64)blocks;
     return result_of(ioctl(here, F2FS_RESIZE, &argument));
 }
@@ -432,34 +424,35 @@ static struct actor* writer_that_blocks(struct actor* meanwhile) {
         if (blocks(writer))
             return writer;
     }
-    broken_at(__FILE__, __LINE__, "the resize was over (%s) before it was seen",
+    broken_at(__FILE__, __LINE__, "the resize ended (%s) before it was observed",
               result_name(meanwhile->last.result));
 }
 
-/* Whether with sysrq-j meanwhile, which is for what users have frozen. */
+/* sysrq-j ends only freezes by users, not that of the resize. */
 static void resize_f2fs(bool press_j) {
     struct actor *resizer = actor(), *freezer = actor();
     char slow[200];
 
     snprintf(slow, sizeof(slow), "%s %llu 150", disk_path(), (unsigned long long)slice_start());
     SETUP(load_table("delay", slow));
-    spoilt(); /* another size, another device */
+    discard_volume(); /* the size and the device change */
     begin(resizer, op_shrink_f2fs, (long)(slice_sectors() / 8 - 8 * 512), 0, 0);
     struct actor* writer = writer_that_blocks(resizer);
     WANT(-EINVAL, admin_thaw());
     if (press_j) {
         press_sysrq_j();
-        CHECK(!finished(writer) || finish(resizer, 500) != BLOCKED, "j thawed it in the resize");
+        CHECK(!finished(writer) || finish(resizer, 500) != BLOCKED,
+              "sysrq-j thawed it during the resize");
     }
     begin(freezer, op_freeze, 0, 0, 0);
-    int result = finish(freezer, 4 * patience_ms());
-    CHECK(result == -EBUSY || result == 0, "F in a resize: %s", result_name(result));
+    int result = finish(freezer, 4 * block_timeout_ms());
+    CHECK(result == -EBUSY || result == 0, "FIFREEZE during a resize: %s", result_name(result));
     if (result == 0) {
-        CHECK(finish(resizer, 500) != BLOCKED, "F succeeded in the middle of the resize");
+        CHECK(finish(resizer, 500) != BLOCKED, "FIFREEZE succeeded during the resize");
         WANT(0, thaw(freezer));
     }
-    WANT(0, resizer->busy ? finish(resizer, 4 * patience_ms()) : resizer->last.result);
-    LET_GO(writer);
+    WANT(0, resizer->busy ? finish(resizer, 4 * block_timeout_ms()) : resizer->last.result);
+    RELEASED(writer);
     nothing_is_frozen();
 }
 
@@ -472,38 +465,47 @@ static void f2fs_resize_and_sysrq(void) {
 }
 
 static const struct test errors_tests[] = {
-    {"errors.old_requests_elsewhere", "proc, sysfs, devtmpfs, tmpfs: F EOPNOTSUPP, T EINVAL",
-     old_requests_elsewhere, SAME_ON_STOCK, 0},
-    {"errors.new_requests_elsewhere", "... and the timed freeze before it looks at its argument",
+    {"errors.old_requests_elsewhere",
+     "proc, sysfs, devtmpfs, tmpfs: FIFREEZE EOPNOTSUPP, FITHAW EINVAL", old_requests_elsewhere,
+     SAME_ON_STOCK, 0},
+    {"errors.new_requests_elsewhere",
+     "proc, sysfs, devtmpfs, tmpfs: EOPNOTSUPP before the argument is checked",
      new_requests_elsewhere, FAILS_ON_STOCK, 0},
     {"errors.overlay", "overlay: EOPNOTSUPP", overlay, SAME_ON_STOCK, 0},
-    {"errors.old_requests_on_nothing", "pipe, socket, eventfd: F EOPNOTSUPP, T EINVAL",
+    {"errors.old_requests_on_nothing", "pipe, socket, eventfd: FIFREEZE EOPNOTSUPP, FITHAW EINVAL",
      old_requests_on_nothing, SAME_ON_STOCK, 0},
-    {"errors.new_requests_on_nothing", "... and the new requests the same", new_requests_on_nothing,
+    {"errors.new_requests_on_nothing",
+     "pipe, socket, eventfd: freeze with timeout EOPNOTSUPP, reset EINVAL", new_requests_on_nothing,
      FAILS_ON_STOCK, 0},
-    {"errors.bare_numbers", "other requests near these are ENOTTY", bare_numbers, SAME_ON_STOCK, 0},
-    {"errors.no_privilege_old", "EPERM before anything else, F and T", no_privilege_old,
-     SAME_ON_STOCK, 0},
-    {"errors.no_privilege_new", "... and the new requests", no_privilege_new, FAILS_ON_STOCK, 0},
+    {"errors.bare_numbers", "similar request numbers return ENOTTY", bare_numbers, SAME_ON_STOCK,
+     0},
+    {"errors.no_privilege_old", "FIFREEZE and FITHAW check EPERM before everything else",
+     no_privilege_old, SAME_ON_STOCK, 0},
+    {"errors.no_privilege_new", "the new requests check EPERM before everything else",
+     no_privilege_new, FAILS_ON_STOCK, 0},
     {"errors.privilege_lost", "an owner without privilege cannot thaw", privilege_lost,
      FAILS_ON_STOCK, 0},
-    {"errors.bad_pointer", "EFAULT, and nothing frozen", bad_pointer, FAILS_ON_STOCK, 0},
-    {"errors.negative_timeout", "ERANGE, and nothing frozen", negative_timeout, FAILS_ON_STOCK, 0},
-    {"errors.no_memory", "ENOMEM, and nothing frozen", no_memory, FAILS_ON_STOCK, NEEDS_FAILSLAB},
+    {"errors.bad_pointer", "EFAULT, and nothing is frozen", bad_pointer, FAILS_ON_STOCK, 0},
+    {"errors.negative_timeout", "ERANGE, and nothing is frozen", negative_timeout, FAILS_ON_STOCK,
+     0},
+    {"errors.no_memory", "ENOMEM, and nothing is frozen", no_memory, FAILS_ON_STOCK,
+     NEEDS_FAILSLAB},
     {"errors.too_many", "EOVERFLOW at the 65537th hold", too_many, FAILS_ON_STOCK, 0},
-    {"errors.too_many_ended", "... ended ones included, until forgotten or their owner is gone",
-     too_many_ended, FAILS_ON_STOCK, NEEDS_VM},
-    {"errors.killed_while_waiting", "SIGKILL ends the wait for another's freeze",
+    {"errors.too_many_ended",
+     "EOVERFLOW also counts ended holds until they are reported or the owner exits", too_many_ended,
+     FAILS_ON_STOCK, NEEDS_VM},
+    {"errors.killed_while_waiting", "SIGKILL ends the wait for another process's freeze",
      killed_while_waiting, FAILS_UNTIL_6_1, 0},
-    {"errors.killed_while_waiting_timed", "... with a timeout too", killed_while_waiting_timed,
-     FAILS_ON_STOCK, 0},
+    {"errors.killed_while_waiting_timed", "SIGKILL ends the wait of a freeze with a timeout",
+     killed_while_waiting_timed, FAILS_ON_STOCK, 0},
     {"errors.freeze_fails", "a failing device fails the freeze, and nothing is frozen",
      freeze_fails, SAME_ON_STOCK, NEEDS_DM},
-    {"errors.timed_freeze_fails", "... with a timeout too", timed_freeze_fails, FAILS_ON_STOCK,
-     NEEDS_DM},
-    {"errors.f2fs_resize", "a resize of f2fs cannot be thawed, nor frozen over", f2fs_resize,
-     FAILS_ON_STOCK, NEEDS_DM | NEEDS_F2FS},
-    {"errors.f2fs_resize_and_sysrq", "... not even by sysrq-j", f2fs_resize_and_sysrq,
-     FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM | NEEDS_F2FS},
+    {"errors.timed_freeze_fails",
+     "a failing device fails a freeze with a timeout, and nothing is frozen", timed_freeze_fails,
+     FAILS_ON_STOCK, NEEDS_DM},
+    {"errors.f2fs_resize", "a resize of f2fs cannot be thawed, and no freeze succeeds during it",
+     f2fs_resize, FAILS_ON_STOCK, NEEDS_DM | NEEDS_F2FS},
+    {"errors.f2fs_resize_and_sysrq", "a resize of f2fs is not thawed by sysrq-j either",
+     f2fs_resize_and_sysrq, FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM | NEEDS_F2FS},
 };
 TOPIC(errors);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Allocations that fail: for the tasks that have asked for it by /proc/PID/make-it-fail. */
+/* Allocations that fail, for tasks that request it in /proc/PID/make-it-fail. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -19,7 +19,7 @@ void arm_failslab(const char* times) {
     if (access(FAILSLAB, F_OK))
         mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
     if (access(FAILSLAB, F_OK))
-        lacking("failslab");
+        unavailable("failslab");
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
         if (write_file(settings[i][0], settings[i][1]) < 0)
             broken_at(__FILE__, __LINE__, "%s: %s", settings[i][0], strerror(errno));

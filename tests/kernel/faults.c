@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What fails between the freeze and the thaw: the device, the filesystem, memory. */
+/* Failures between freeze and thaw: of the device, the filesystem, memory. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,11 +14,11 @@
 
 #include "harness.h"
 
-/* ---- the filesystem cannot be thawed: JFS opens its log again, which it must read for that --- */
+/* ---- the thaw fails: JFS opens its log again, for which it must read the device -------------- */
 
-/* The filesystem is not to be relied on after that. */
+/* The filesystem may be damaged by this. */
 static int device_fails(void) {
-    spoilt();
+    discard_volume();
     return load_table("error", "");
 }
 
@@ -36,14 +36,14 @@ static void thaw_fails(void) {
     struct actor* writer = FROZEN();
     SETUP(device_fails());
     int result = thaw(who);
-    CHECK(result < 0 && result > BLOCKED, "thawed though the device fails: %s",
+    CHECK(result < 0 && result > BLOCKED, "thawed although the device fails: %s",
           result_name(result));
-    CHECK(admin_thaw() < 0, "thawed by an administrator though the device fails");
+    CHECK(admin_thaw() < 0, "thawed by an administrator although the device fails");
     STILL_FROZEN(writer);
     SETUP(device_works());
     STILL_FROZEN(writer);
     WANT(0, thaw(who));
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-EINVAL, thaw(who));
 }
 
@@ -53,21 +53,21 @@ static void thaw_fails_at_the_deadline(void) {
     WANT(0, freeze_for(who, SHORT));
     struct actor* writer = FROZEN();
     SETUP(device_fails());
-    outlast(SHORT + 2);
+    sleep_past(SHORT + 2);
     STILL_FROZEN(writer);
     SETUP(device_works());
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-EINVAL, reset(who, 600));
     WANT(-EINVAL, thaw(who));
 }
 
-/* The device comes back by itself: up for so many seconds, down for some, up again. */
+/* The device works for @up seconds, fails for @down seconds, and works again. */
 static int device_gets_flaky(int up, int down) {
     char flakey[200];
 
     snprintf(flakey, sizeof(flakey), "%s %llu %d %d", disk_path(),
              (unsigned long long)slice_start(), up, down);
-    spoilt();
+    discard_volume();
     return load_table("flakey", flakey);
 }
 
@@ -78,22 +78,22 @@ static void flaky_at_the_deadline(void) {
     int64_t goes = now_ns() + up * second, comes = goes + down * second;
 
     SETUP(device_gets_flaky(up, down));
-    /* Up until half a second before the deadline. */
+    /* The device works until half a second before the deadline. */
     sleep_until(goes + second / 2 - SHORT * second);
     WANT(0, freeze_for(who, SHORT));
     struct actor* writer = FROZEN();
     sleep_until(comes - second / 10);
     STILL_FROZEN(writer);
-    LET_GO(writer);
+    RELEASED(writer);
     double late = seconds(writer->last.ended - comes);
-    CHECK(late < 2 * slowness(), "thawed %.3f s after the device came back", late);
+    CHECK(late < 2 * slowness(), "thawed %.3f s after the device works again", late);
     WANT(-EINVAL, reset(who, 600));
     WANT(-EINVAL, thaw(who));
 }
 
-/* ---- the device is dead for good: others than JFS are thawed --------------------------------- */
+/* ---- the device stays dead: filesystems other than JFS thaw ---------------------------------- */
 
-/* Whatever comes of it, but it does not block. */
+/* Any result, as long as it does not block. */
 static int op_try_to_write(long a, long b, long c) {
     int result = op_write(a, b, c);
 
@@ -108,30 +108,27 @@ static void device_fails_at_the_deadline(void) {
     begin(writer, op_try_to_write, 0, 0, 0);
     WAITS(writer);
     SETUP(device_fails());
-    LET_GO_AFTER(writer, &start, SHORT);
+    RELEASED_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw(owner));
     SETUP(call(owner, op_close, 0, 0, 0));
     SETUP(call(writer, op_close, 0, 0, 0));
     WANT(0, unmount_now(0));
-    WANT(0, elsewhere(actor_outside, op_open_exclusively, 0, patience_ms()));
+    WANT(0, open_exclusively());
 }
 
-/* ---- made read-only while frozen: by JFS, when it cannot be thawed ----------------------------
- */
+/* ---- made read-only while frozen: by JFS, when the thaw fails -------------------------------- */
 
 static int op_remount(long options, long b, long c) {
-    (void)b, (void)c;
     return result_of(mount(NULL, volume.dir, NULL, MS_REMOUNT, (const char*)options));
 }
 
 static int remount(const char* options) {
-    return elsewhere(actor_outside, op_remount, (long)options, patience_ms());
+    return elsewhere(actor_outside, op_remount, (long)options, block_timeout_ms());
 }
 
 static int op_is_read_only(long a, long b, long c) {
     struct statvfs status;
 
-    (void)a, (void)b, (void)c;
     return fstatvfs(here, &status) ? -errno : (status.f_flag & ST_RDONLY) != 0;
 }
 
@@ -142,24 +139,24 @@ static void made_read_only(void) {
     WANT(0, freeze(who));
     struct actor* writer = FROZEN();
     SETUP(device_fails());
-    CHECK(thaw(who) < 0, "thawed though the device fails");
+    CHECK(thaw(who) < 0, "thawed although the device fails");
     if (call(who, op_is_read_only, 0, 0, 0) != 1)
         broken_at(__FILE__, __LINE__, "the error did not make it read-only");
     SETUP(device_works());
     STILL_FROZEN(writer);
     WANT(0, thaw(who));
-    /* What is read-only after an error has to be mounted anew. */
-    CHECK(finish(writer, patience_ms()) > BLOCKED, "the write waits on after the thaw");
+    /* After an error, a new mount is needed to make it writable. */
+    CHECK(finish(writer, block_timeout_ms()) > BLOCKED, "the write still blocks after the thaw");
     SETUP(call(who, op_close, 0, 0, 0));
     SETUP(call(writer, op_close, 0, 0, 0));
     WANT(0, unmount_now(0));
-    WANT(0, elsewhere(actor_outside, op_open_exclusively, 0, patience_ms()));
+    WANT(0, open_exclusively());
 }
 
 /* ---- no memory at the deadline --------------------------------------------------------------- */
 
-/* Those that may come to serve the workqueue of the deadlines. */
-static void let_workers_have_no_memory(const char* yes) {
+/* The workers that may serve the workqueue of the deadlines. */
+static void set_failing_workers(const char* yes) {
     DIR* processes = opendir("/proc");
     char path[300], name[64];
 
@@ -181,10 +178,10 @@ static void no_memory_at_the_deadline(void) {
     WANT(0, freeze_for(owner, SHORT));
     struct report start = owner->last;
     struct actor* writer = FROZEN();
-    let_workers_have_no_memory("1");
+    set_failing_workers("1");
     sleep_until(start.ended + (SHORT * 1000LL + 400) * 1000000);
-    let_workers_have_no_memory("0");
-    LET_GO_AFTER(writer, &start, SHORT);
+    set_failing_workers("0");
+    RELEASED_AFTER(writer, &start, SHORT);
 }
 
 /* ---- the freezer swapped out ----------------------------------------------------------------- */
@@ -204,25 +201,20 @@ static long field_kib(const char* path, const char* name) {
 }
 
 static int swap_on_spare_sectors(void) {
-    char linear[200], device[64], command[128];
-    int minor_number, result = dm_create("freeze-abi-swap", &minor_number);
+    char device[64], command[128];
+    int minor_number, result = dm_create_linear("freeze-abi-swap", disk_path(), spare_start(),
+                                                SPARE_SECTORS, &minor_number);
 
-    snprintf(linear, sizeof(linear), "%s %llu", disk_path(), (unsigned long long)spare_start());
+    if (result == -EBUSY) /* an earlier test enabled it */
+        return 0;
     snprintf(device, sizeof(device), "/dev/dm-%d", minor_number);
     snprintf(command, sizeof(command), "mkswap %s >/dev/null", device);
-    if (result == -EBUSY) /* a test before has it on */
-        return 0;
-    if (result == 0)
-        result = dm_load("freeze-abi-swap", SPARE_SECTORS, "linear", linear);
-    if (result == 0)
-        result = dm_resume("freeze-abi-swap");
     if (result == 0 && system(command) != 0)
         result = -EIO;
     return result == 0 ? result_of(swapon(device, 0)) : result;
 }
 
 static int op_use_memory(long bytes, long b, long c) {
-    (void)b, (void)c;
     char* memory =
         mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
@@ -247,18 +239,18 @@ static void freeze_swapped_out(struct actor* owner) {
     WANT(0, call(owner, op_freeze_and_be_swapped_out, 600, owner->last.value, 0));
 }
 
-/* Others want more memory than there is, of which so many bytes cannot be written out. */
+/* A process that needs more memory than there is; @unwritable bytes cannot be written out. */
 static struct actor* memory_hog(long unwritable) {
     struct actor* hog = actor_outside();
 
     begin(hog, op_use_memory,
           field_kib("/proc/meminfo", "MemAvailable:") * 1024 - unwritable + OWN_MEMORY, 0, 0);
-    if (finish(hog, patience_ms()) == DIED)
-        broken_at(__FILE__, __LINE__, "there is too little memory");
+    if (finish(hog, block_timeout_ms()) == DIED)
+        broken_at(__FILE__, __LINE__, "the machine has too little memory");
     return hog;
 }
 
-/* Now that all of it is so, the deadline is given, by somebody who has memory. */
+/* Sets the deadline, by a process that is not swapped out. */
 static void thawed_in_time(struct actor* owner, struct actor* admin, struct actor* writer) {
     char status[64];
 
@@ -267,12 +259,11 @@ static void thawed_in_time(struct actor* owner, struct actor* admin, struct acto
     if (swapped * 1024 < OWN_MEMORY / 2)
         broken_at(__FILE__, __LINE__, "only %ld KiB of the freezer are swapped out", swapped);
     WANT(0, reset(admin, SHORT));
-    CHECK(finish(writer, SHORT * 1000 + patience_ms()) == 0, "never thawed");
+    CHECK(finish(writer, SHORT * 1000 + block_timeout_ms()) == 0, "never thawed");
     double late = seconds(writer->last.ended - admin->last.begun) - SHORT;
     CHECK(late > -seconds(EARLY) && late < 1.5 * slowness(), "%.3f s after the deadline", late);
 }
 
-/* The freezer is swapped out and others want more memory than there is. */
 static void swapped_out(void) {
     struct actor *owner = actor(), *admin = actor();
 
@@ -283,22 +274,21 @@ static void swapped_out(void) {
     WANT(-EINVAL, thaw(owner));
 }
 
-/* ---- ... and memory full of what cannot be written ------------------------------------------- */
+/* ---- memory full of dirty pages that cannot be written --------------------------------------- */
 
 #define INNER "/tmp/freeze-abi-inner"
 #define EACH (24 * MIB)
 enum { DIRTIERS = 4 };
 
 static int op_shell(long command, long b, long c) {
-    (void)b, (void)c;
     return system((const char*)command) == 0 ? 0 : -EIO;
 }
 
 static int shell(const char* command) {
-    return elsewhere(actor_outside, op_shell, (long)command, 6 * patience_ms());
+    return elsewhere(actor_outside, op_shell, (long)command, 6 * block_timeout_ms());
 }
 
-/* A filesystem in a file of the one under test: while that is frozen, it can write nothing. */
+/* A filesystem in a file of the one under test, which cannot write while that is frozen. */
 static void mount_inner(void) {
     char command[600];
 
@@ -356,11 +346,10 @@ static int write_synchronously(const char* path) {
     return result < 0 ? result : 0;
 }
 
-/* What it has dirtied need not be written once it has got on, which would take long. */
+/* Removes the file at the end, so that its data need not be written, which would take long. */
 static int op_dirty(long number, long b, long c) {
     char path[64], next[64];
 
-    (void)b, (void)c;
     snprintf(path, sizeof(path), INNER "/%ld", number);
     snprintf(next, sizeof(next), INNER "/%ld.next", number);
     int result = dirty(path, number % 2);
@@ -375,11 +364,11 @@ static long unwritten_bytes(void) {
     return (field_kib("/proc/meminfo", "Dirty:") + field_kib("/proc/meminfo", "Writeback:")) * 1024;
 }
 
-/* All that they can: how much that is depends on how much memory is left by now. */
+/* Until the amount no longer grows; it depends on how much memory is left. */
 static void wait_until_dirty(struct actor* const dirtier[DIRTIERS]) {
     long most = 0;
 
-    for (int still = 0, waited = 0; still < 1000 && waited < patience_ms(); waited += 10) {
+    for (int still = 0, waited = 0; still < 1000 && waited < block_timeout_ms(); waited += 10) {
         const long now = unwritten_bytes();
         still = now > most ? 0 : still + 10;
         most = now > most ? now : most;
@@ -391,7 +380,6 @@ static void wait_until_dirty(struct actor* const dirtier[DIRTIERS]) {
         STILL_FROZEN(dirtier[i]);
 }
 
-/* Writers have dirtied what they could, and need the thaw to go on. */
 static void memory_full_of_dirty(void) {
     struct actor *owner = actor(), *admin = actor(), *dirtier[DIRTIERS];
 
@@ -407,26 +395,30 @@ static void memory_full_of_dirty(void) {
     kill_actor(hog);
     WANT(-EINVAL, thaw(owner));
     for (int i = 0; i < DIRTIERS; i++)
-        WANT(0, finish(dirtier[i], 6 * patience_ms()));
+        WANT(0, finish(dirtier[i], 6 * block_timeout_ms()));
     remove_inner();
 }
 
 static const struct test faults_tests[] = {
-    {"faults.thaw_fails", "a thaw that fails leaves the hold, and another one works", thaw_fails,
+    {"faults.thaw_fails", "a failed thaw keeps the hold, and a later thaw succeeds", thaw_fails,
      SAME_ON_STOCK, NEEDS_DM | NEEDS_JFS},
-    {"faults.thaw_fails_at_the_deadline", "... and at the deadline is tried again",
+    {"faults.thaw_fails_at_the_deadline", "a thaw that fails at the deadline is tried again",
      thaw_fails_at_the_deadline, FAILS_ON_STOCK, NEEDS_DM | NEEDS_JFS},
-    {"faults.flaky_at_the_deadline", "... until the device is back, and then within 2 s",
+    {"faults.flaky_at_the_deadline",
+     "a thaw that fails at the deadline succeeds within 2 s of the device's return",
      flaky_at_the_deadline, FAILS_ON_STOCK, NEEDS_DM | NEEDS_JFS},
-    {"faults.device_fails_at_the_deadline", "expiry with a dead device; umount, and it is free",
-     device_fails_at_the_deadline, FAILS_ON_STOCK, NEEDS_DM | NEEDS_THAW_WITHOUT_DEVICE},
-    {"faults.made_read_only", "made read-only by an error while frozen: thaws all the same",
-     made_read_only, FAILS_ON_STOCK, NEEDS_DM | NEEDS_JFS},
+    {"faults.device_fails_at_the_deadline",
+     "expiry with a dead device thaws; umount releases the device", device_fails_at_the_deadline,
+     FAILS_ON_STOCK, NEEDS_DM | NEEDS_THAW_WITHOUT_DEVICE},
+    {"faults.made_read_only",
+     "a filesystem that an error made read-only while frozen can be thawed", made_read_only,
+     FAILS_ON_STOCK, NEEDS_DM | NEEDS_JFS},
     {"faults.no_memory_at_the_deadline", "expiry needs no memory", no_memory_at_the_deadline,
-     FAILS_ON_STOCK, NEEDS_FAILSLAB | NEEDS_THRIFTY},
-    {"faults.swapped_out", "expiry is on time with its owner swapped out, and memory short",
+     FAILS_ON_STOCK, NEEDS_FAILSLAB | NEEDS_THAW_WITHOUT_MEMORY},
+    {"faults.swapped_out", "expiry is on time when the owner is swapped out and memory is short",
      swapped_out, FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM},
-    {"faults.memory_full_of_dirty", "... of what only the thaw lets be written",
+    {"faults.memory_full_of_dirty",
+     "expiry is on time when memory is full of pages that only the thaw lets be written",
      memory_full_of_dirty, FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM},
 };
 TOPIC(faults);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Holds: the filesystem is frozen from the first of them to the last. */
+/* Holds: the filesystem is frozen while there is at least one. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,7 +12,6 @@
 #include "harness.h"
 
 static int op_make_directory(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     if (mkdirat(here, "made", 0700) < 0 && errno != EEXIST)
         return -errno;
     return 0;
@@ -21,7 +20,6 @@ static int op_make_directory(long a, long b, long c) {
 static char* mapping; /* in the actor */
 
 static int op_map(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     int fd = openat(here, "written", O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -31,7 +29,6 @@ static int op_map(long a, long b, long c) {
 }
 
 static int op_write_mapping(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     *(volatile char*)mapping = 'm';
     return 0;
 }
@@ -47,9 +44,9 @@ static void freeze_and_thaw(void) {
     WAITS(maker);
     WAITS(mapper);
     WANT(0, thaw(freezer));
-    LET_GO(writer);
-    WANT(0, finish(maker, patience_ms()));
-    WANT(0, finish(mapper, patience_ms()));
+    RELEASED(writer);
+    WANT(0, finish(maker, block_timeout_ms()));
+    WANT(0, finish(mapper, block_timeout_ms()));
 }
 
 static void nothing_to_thaw(void) {
@@ -71,7 +68,7 @@ static void one_process(void) {
     WANT(0, thaw(who));
     CHECK(blocks(writer), "thawed by the first of two thaws");
     WANT(0, thaw(who));
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-EINVAL, thaw(who));
 }
 
@@ -84,7 +81,7 @@ static void overlap(struct actor* first_out, struct actor* last_out) {
     WANT(-EINVAL, thaw(first_out));
     STILL_FROZEN(writer);
     WANT(0, thaw(last_out));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void two_processes(void) {
@@ -109,10 +106,10 @@ static void timed_and_plain(void) {
     WANT(0, thaw(b));
     CHECK(blocks(writer), "thawed before the last of four thaws");
     WANT(0, thaw(b));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* qemu-ga and others thaw until that fails: it must cost nobody else a hold. */
+/* qemu-ga and others thaw until that fails. This must not end anybody else's hold. */
 static void thaw_until_it_fails(void) {
     struct actor *other = actor(), *looping = actor();
     int thaws = 0;
@@ -124,9 +121,9 @@ static void thaw_until_it_fails(void) {
     while (thaw(looping) == 0)
         CHECK(++thaws <= 2, "three thaws for two freezes");
     CHECK(thaws == 2, "%d thaws for two freezes", thaws);
-    CHECK(blocks(writer), "thawed, though another process has a hold");
+    CHECK(blocks(writer), "thawed while another process has a hold");
     WANT(0, thaw(other));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void many_times(void) {
@@ -167,18 +164,17 @@ static void argument_is_ignored(void) {
             CHECK(request(who, FITHAW, arguments[i]) == 0, "FITHAW(%#lx): %s", arguments[i],
                   result_name(who->last.result));
     }
-    /* The last one would have been two seconds. */
+    /* Taken as a timeout, the last argument would be two seconds. */
     struct actor* writer = FROZEN();
-    outlast(SHORT);
+    sleep_past(SHORT);
     STILL_FROZEN(writer);
     WANT(0, request(who, FITHAW, arguments[count - 1]));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* ---- any descriptor of the filesystem will do ----------------------------------------------- */
+/* ---- any descriptor of the filesystem is accepted -------------------------------------------- */
 
 static int op_on_file(long code, long flags, long c) {
-    (void)c;
     int fd = openat(here, "written", (int)flags | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -188,7 +184,6 @@ static int op_on_file(long code, long flags, long c) {
 }
 
 static int op_on_bind_mount(long code, long b, long c) {
-    (void)b, (void)c;
     char path[] = "/tmp/freeze-abi-bind.XXXXXX";
     if (!mkdtemp(path) || mount(volume.dir, path, NULL, MS_BIND, NULL))
         return -errno;
@@ -206,84 +201,74 @@ static void any_descriptor(void) {
     WANT(0, freeze(on_root));
     struct actor* writer = FROZEN();
     WANT(0, call(on_root, op_on_file, FITHAW, O_RDONLY, 0));
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(0, call(on_file, op_on_file, FIFREEZE, O_WRONLY, 0));
     writer = FROZEN();
     WANT(0, call(on_file, op_on_bind_mount, FITHAW, 0, 0));
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-EBADF, call(on_file, op_on_file, FIFREEZE, O_PATH, 0));
 }
 
 /* ---- somebody else's freeze in progress ------------------------------------------------------ */
 
 static void waits_for_freeze_in_progress(void) {
-    struct stuck stuck = stuck_writer();
     struct actor *first = actor(), *second = actor();
+    struct stuck stuck = hold_up_freeze(first, op_freeze, 0);
 
-    begin(first, op_freeze, 0, 0, 0);
-    WAITS(first);
     begin(second, op_freeze, 0, 0, 0);
     WAITS(second);
-    let_stuck_writer_go(&stuck);
-    WANT(0, finish(first, patience_ms()));
-    WANT(0, finish(second, patience_ms()));
+    release_stuck_writer(&stuck);
+    WANT(0, finish(first, block_timeout_ms()));
+    WANT(0, finish(second, block_timeout_ms()));
     struct actor* writer = FROZEN();
     WANT(0, thaw(first));
     CHECK(blocks(writer), "thawed by the first of two thaws");
     WANT(0, thaw(second));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* There is no hold yet, however long the freeze takes. */
+/* Until the freeze is complete there is no hold. */
 static void nothing_to_thaw_yet(void) {
-    struct stuck stuck = stuck_writer();
     struct actor* first = actor();
+    struct stuck stuck = hold_up_freeze(first, op_freeze, 0);
 
-    begin(first, op_freeze, 0, 0, 0);
-    WAITS(first);
     WANT(-EINVAL, admin_thaw());
-    CHECK(!finished(first), "thawing has ended the freeze in progress");
-    let_stuck_writer_go(&stuck);
-    WANT(0, finish(first, patience_ms()));
-    struct actor* writer = FROZEN();
-    WANT(0, thaw(first));
-    LET_GO(writer);
+    CHECK(!finished(first), "the thaw ended the freeze in progress");
+    finish_and_thaw(first, &stuck);
 }
 
 static void nothing_to_reset_yet(void) {
-    struct stuck stuck = stuck_writer();
     struct actor* first = actor();
+    struct stuck stuck = hold_up_freeze(first, op_freeze, 0);
 
-    begin(first, op_freeze, 0, 0, 0);
-    WAITS(first);
     WANT(-EINVAL, admin_reset(600));
-    let_stuck_writer_go(&stuck);
-    WANT(0, finish(first, patience_ms()));
-    WANT(0, thaw(first));
+    finish_and_thaw(first, &stuck);
 }
 
 static const struct test holds_tests[] = {
-    {"holds.freeze_and_thaw", "writes, mkdir and page faults wait from F to T", freeze_and_thaw,
-     SAME_ON_STOCK, 0},
-    {"holds.nothing_to_thaw", "T with nothing frozen is EINVAL", nothing_to_thaw, SAME_ON_STOCK, 0},
-    {"holds.one_process", "F F T T by one process, frozen until the last (case D)", one_process,
+    {"holds.freeze_and_thaw", "writes, mkdir and page faults block from the freeze to the thaw",
+     freeze_and_thaw, SAME_ON_STOCK, 0},
+    {"holds.nothing_to_thaw", "thawing a filesystem that is not frozen returns EINVAL",
+     nothing_to_thaw, SAME_ON_STOCK, 0},
+    {"holds.one_process", "F F T T by one process: frozen until the last thaw (case D)",
+     one_process, FAILS_ON_STOCK, 0},
+    {"holds.two_processes", "F F T T by two processes, in both orders: frozen until the last thaw",
+     two_processes, FAILS_ON_STOCK, 0},
+    {"holds.timed_and_plain", "freezes with and without a timeout nest", timed_and_plain,
      FAILS_ON_STOCK, 0},
-    {"holds.two_processes", "F F T T by two processes, in both orders", two_processes,
-     FAILS_ON_STOCK, 0},
-    {"holds.timed_and_plain", "timed and plain freezes nest", timed_and_plain, FAILS_ON_STOCK, 0},
-    {"holds.thaw_until_it_fails", "thawing until that fails takes one's own holds only",
+    {"holds.thaw_until_it_fails", "a process that thaws until it fails ends only its own holds",
      thaw_until_it_fails, FAILS_ON_STOCK, 0},
-    {"holds.many_times", "freezing again and again leaves nothing behind", many_times,
+    {"holds.many_times", "repeated freezing and thawing leaves no hold behind", many_times,
      FAILS_ON_STOCK, 0},
-    {"holds.argument_is_ignored", "F and T look at no argument", argument_is_ignored, SAME_ON_STOCK,
-     0},
-    {"holds.any_descriptor", "files and bind mounts are as good as the root", any_descriptor,
+    {"holds.argument_is_ignored", "FIFREEZE and FITHAW ignore their argument", argument_is_ignored,
      SAME_ON_STOCK, 0},
-    {"holds.nothing_to_thaw_yet", "T while the first freeze is under way is EINVAL at once",
+    {"holds.any_descriptor", "files and bind mounts can be used instead of the root",
+     any_descriptor, SAME_ON_STOCK, 0},
+    {"holds.nothing_to_thaw_yet", "a thaw during the first freeze returns EINVAL at once",
      nothing_to_thaw_yet, SAME_ON_STOCK, 0},
-    {"holds.nothing_to_reset_yet", "... and reset the same", nothing_to_reset_yet, FAILS_ON_STOCK,
-     0},
-    {"holds.waits_for_freeze_in_progress", "a freeze waits for one in progress, then nests",
+    {"holds.nothing_to_reset_yet", "a reset during the first freeze returns EINVAL at once",
+     nothing_to_reset_yet, FAILS_ON_STOCK, 0},
+    {"holds.waits_for_freeze_in_progress", "a freeze waits for another one in progress, then nests",
      waits_for_freeze_in_progress, FAILS_ON_STOCK, 0},
 };
 TOPIC(holds);

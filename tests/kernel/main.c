@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* freeze-abi: what the freeze requests do, seen from outside, without any library. Prints TAP. */
+/* freeze-abi: tests of the freeze requests, without the library. Prints TAP. */
 #include <errno.h>
 #include <fnmatch.h>
 #include <getopt.h>
@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 #include "runner.h"
+#include "support/tap.h"
 
-enum { WORKERS = 4 }; /* most of a test is waiting */
+enum { WORKERS = 4 }; /* tests mostly wait */
 
 static const struct topic* const topics[] = {&holds,        &owners,  &deadlines, &errors,
                                              &sysctls,      &bdev_dm, &sysrq,     &unmount,
@@ -39,32 +40,31 @@ static bool asked_for(const char* name) {
     return options.only_count == 0;
 }
 
-static void choose_those(bool wreckers) {
+static void choose_tests(bool failing) {
     for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++)
         for (size_t j = 0; j < topics[i]->count; j++) {
             const struct test* test = &topics[i]->tests[j];
-            if (asked_for(test->name) && (options.stock && fails_on_stock(test)) == wreckers)
+            if (asked_for(test->name) && (options.stock && fails_on_stock(test)) == failing)
                 chosen[chosen_count++] = test;
         }
 }
 
-/* On a stock kernel, what fails leaves frozen filesystems, and an emergency thaw hangs on them. */
+/* On a stock kernel, failing tests leave filesystems frozen, on which an emergency thaw hangs. */
 static void choose(void) {
-    choose_those(false);
-    choose_those(true);
+    choose_tests(false);
+    choose_tests(true);
 }
 
-/* ---- workers: each has a filesystem of its own ------------------------------------------------
- */
+/* ---- workers, each with its own filesystem --------------------------------------------------- */
 
 static unsigned* next_test; /* shared by all workers */
 
-/* What it changes concerns every filesystem, so nobody else must be at work. */
+/* The test affects every filesystem, so no other test may run at the same time. */
 static bool alone(const struct test* test) {
     return test->needs & (ALONE | NEEDS_VM | NEEDS_FAILSLAB);
 }
 
-static void take_diagnostics(int output, struct verdict* verdict) {
+static void read_diagnostics(int output, struct verdict* verdict) {
     fflush(stdout);
     ssize_t length = pread(output, verdict->diagnostics, sizeof(verdict->diagnostics) - 1, 0);
 
@@ -73,8 +73,8 @@ static void take_diagnostics(int output, struct verdict* verdict) {
         _exit(BROKEN);
 }
 
-static void work(int results, bool on_those_alone) __attribute__((noreturn));
-static void work(int results, bool on_those_alone) {
+static void work(int results, bool alone_only) __attribute__((noreturn));
+static void work(int results, bool alone_only) {
     static struct verdict verdict;
     int output = memfd_create("diagnostics", MFD_CLOEXEC);
     unsigned i;
@@ -84,10 +84,10 @@ static void work(int results, bool on_those_alone) {
         _exit(BROKEN);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     while ((i = __atomic_fetch_add(next_test, 1, __ATOMIC_SEQ_CST)) < chosen_count) {
-        if (alone(chosen[i]) != on_those_alone)
+        if (alone(chosen[i]) != alone_only)
             continue;
         judge(chosen[i], options.stock, &verdict);
-        take_diagnostics(output, &verdict);
+        read_diagnostics(output, &verdict);
         if (send(results, &verdict, sizeof(verdict), 0) != sizeof(verdict))
             _exit(BROKEN);
     }
@@ -95,28 +95,23 @@ static void work(int results, bool on_those_alone) {
     _exit(0);
 }
 
-/* Answers whether all that has come in is well. */
-static bool print_results(int results) {
+static void print_results(int results) {
     static struct verdict verdict;
-    static unsigned number;
-    bool ok = true;
 
     while (recv(results, &verdict, sizeof(verdict), MSG_DONTWAIT) == sizeof(verdict)) {
-        printf("%s %u - %s\n%s", verdict.ok ? "ok" : "not ok", ++number, verdict.line,
-               verdict.diagnostics);
-        ok = ok && verdict.ok;
+        tap_point(verdict.ok, "%s", verdict.line);
+        printf("%s", verdict.diagnostics);
     }
-    return ok;
 }
 
 static bool worker_ended_well(int status) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
-    printf("# a worker has ended too soon\n");
+    printf("# a worker ended too early\n");
     return false;
 }
 
-/* Not until the end of the stream: a process that is stuck for good has it open too. */
+/* Does not wait for the end of the stream: a stuck process keeps it open. */
 static bool collect(int results, int workers) {
     struct pollfd fd = {.fd = results, .events = POLLIN};
     bool ok = true;
@@ -128,12 +123,12 @@ static bool collect(int results, int workers) {
             workers--;
             ok = worker_ended_well(status) && ok;
         }
-        ok = print_results(results) && ok;
+        print_results(results);
     }
     return ok;
 }
 
-static bool run_workers(int count, bool on_those_alone) {
+static bool run_workers(int count, bool alone_only) {
     int results[2];
 
     *next_test = 0;
@@ -142,15 +137,14 @@ static bool run_workers(int count, bool on_those_alone) {
         broken_at(__FILE__, __LINE__, "socketpair: %s", strerror(errno));
     for (int i = 0; i < count; i++)
         if (fork() == 0)
-            work(results[1], on_those_alone);
+            work(results[1], alone_only);
     close(results[1]);
     bool ok = collect(results[0], count);
     close(results[0]);
     return ok;
 }
 
-/* ---- the program ------------------------------------------------------------------------------
- */
+/* ---- the program ----------------------------------------------------------------------------- */
 
 static int run_all(void) {
     next_test =
@@ -158,12 +152,12 @@ static int run_all(void) {
     if (next_test == MAP_FAILED)
         return 2;
     volume_open_disk(options.disk);
-    printf("1..%u\n", chosen_count);
-    /* mkfs.btrfs takes two loop devices over one file for the same. */
-    bool together = run_workers(dm_present() ? WORKERS : 1, false);
-    bool alone = run_workers(1, true);
+    tap_plan(chosen_count);
+    /* mkfs.btrfs takes two loop devices on one file for one device. */
+    bool ended_well = run_workers(dm_present() ? WORKERS : 1, false);
+    ended_well = run_workers(1, true) && ended_well;
     volume_close_disk();
-    return together && alone ? 0 : 1;
+    return ended_well ? tap_finish() : 1;
 }
 
 static int list(void) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Expiry against everything else that ends or needs a freeze, at the same moment.
+ * Expiry at the same moment as everything else that ends or needs a freeze.
  *
- * No deadline is nearer than 2 s, so each round has many of them, and all act at one of them, or
- * a little before or after it. Either may come first; while only one of both has been seen, which
- * proves nothing, they act farther from it.
+ * A timeout is at least 2 s, so each round has many deadlines, and all processes act at one of them
+ * or a little before or after it. Either event may win. A run in which only one of the two outcomes
+ * was seen proves nothing; until both are seen, the processes act farther from the deadline.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ enum { MANY = 24, FEW = 8, MOST_ROUNDS = 10, MS = 1000000 };
 static struct {
     unsigned seed;
     int spread_ms, least, rounds;
-    int early, late; /* what came before the expiry, and what after it */
+    int early, late; /* actions before and after the expiry */
 } race;
 
 static void start_races(int rounds) {
@@ -53,7 +53,7 @@ static void end_round(int early, int late) {
 static void end_races(void) {
     printf("#   %d before the expiry, %d after it, in %d rounds\n", race.early, race.late,
            race.rounds);
-    CHECK(both_seen(), "this was no race");
+    CHECK(both_seen(), "only one outcome was seen: this was no race");
 }
 
 static int64_t random_ns(int ms) {
@@ -66,7 +66,7 @@ static int64_t moment(int64_t deadline, bool early) {
     return early ? deadline - distance : deadline + distance;
 }
 
-/* For those that have one deadline a round to act at. */
+/* For actions that happen once per round. */
 static bool early_round(void) {
     return race.rounds % 2 == 0;
 }
@@ -94,14 +94,14 @@ static void each_owner(int expected, operation* op) {
         WANT(expected, call(owner[i], op, 0, 0, 0));
 }
 
-/* Nothing is left that could end a new hold. */
+/* No timer is left that could end a new hold. */
 static void freezes_and_stays(void) {
     WANT(0, freeze(owner[0]));
     struct actor* writer = FROZEN();
     sleep_ms(100);
     STILL_FROZEN(writer);
     WANT(0, thaw(owner[0]));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void all_is_over(void) {
@@ -111,21 +111,22 @@ static void all_is_over(void) {
 }
 
 /*
- * The kernel says once of each hold that has expired that it has. One that was thawed is not among
- * them: if it expires all the same, that comes a moment later.
+ * The kernel logs each expired hold once. A hold that was thawed must not be among them; if it
+ * expires nevertheless, its line appears a moment later.
  */
 static void wait_for_expiries(int mark, int expected) {
     const char* const words[] = {volume.type, volume.id, "freeze-abi", NULL};
     int count = 0;
 
-    for (int waited = 0; count < expected && waited < SHORT * 1000 + patience_ms(); waited += 20) {
+    for (int waited = 0; count < expected && waited < SHORT * 1000 + block_timeout_ms();
+         waited += 20) {
         sleep_ms(20);
         count += log_count(mark, words, NULL);
     }
     sleep_ms((int)(100 * slowness()));
     count += log_count(mark, words, NULL);
     close(mark);
-    CHECK(count == expected, "%d holds have expired, not %d", count, expected);
+    CHECK(count == expected, "%d holds expired, expected %d", count, expected);
 }
 
 /* ---- many actors, each at a deadline --------------------------------------------------------- */
@@ -143,15 +144,15 @@ static int op_reset_at(long when, long timeout, long c) {
     return op_request(FIFREEZE_RESET_TIMEOUT, (long)&argument, c);
 }
 
-/* How many of them have succeeded; the others are too late. */
+/* Returns how many of them succeeded; the others were too late. */
 static int all_at_once(struct actor* const who[MANY], operation* op, long argument) {
     int done = 0;
 
     for (int i = 0; i < MANY; i++)
         begin(who[i], op, moment(due[i], i % 2), argument, 0);
     for (int i = 0; i < MANY; i++) {
-        int result = finish(who[i], SHORT * 1000 + patience_ms());
-        CHECK(result == 0 || result == -EINVAL, "the call came to %s", result_name(result));
+        int result = finish(who[i], SHORT * 1000 + block_timeout_ms());
+        CHECK(result == 0 || result == -EINVAL, "the call returned %s", result_name(result));
         done += result == 0;
     }
     return done;
@@ -160,7 +161,7 @@ static int all_at_once(struct actor* const who[MANY], operation* op, long argume
 /* Each hold is either thawed or expires. */
 static void race_thaws(struct actor* const who[MANY]) {
     while (another_round()) {
-        int mark = log_mark();
+        int mark = mark_log();
         freeze_all();
         int thawed = all_at_once(who, op_thaw_at, 0);
         wait_for_expiries(mark, MANY - thawed);
@@ -186,8 +187,8 @@ static void thaw_by_administrators(void) {
 }
 
 /*
- * Those that are in time thaw, but every other round half of them do not. When the last of these
- * has to expire, or 0. On a busy machine a T may come after the new deadline.
+ * All owners thaw; in every other round, half of those whose reset was in time do not. Returns when
+ * the last of these expires, or 0. On a busy machine a thaw may come after the new deadline.
  */
 static int64_t thaw_some(void) {
     int64_t last = 0;
@@ -199,7 +200,7 @@ static int64_t thaw_some(void) {
         if (result || i < MANY / 2 || early_round())
             CHECK(thaw(who) == result ||
                       (who->last.result == -EINVAL && who->last.ended > again - EARLY),
-                  "reset came to %s, and then T to %s, %.3f s before the new deadline",
+                  "reset returned %s, then FITHAW %s, %.3f s before the new deadline",
                   strdup(result_name(result)), result_name(who->last.result),
                   seconds(again - who->last.ended));
         else if (again > last)
@@ -217,9 +218,9 @@ static void resets(void) {
         struct actor* writer = in_time ? FROZEN() : NULL;
         int64_t last = thaw_some();
         if (last)
-            outlast(SHORT);
+            sleep_past(SHORT);
         if (writer)
-            LET_GO(writer);
+            RELEASED(writer);
         CHECK(!last || writer->last.ended > last - EARLY, "thawed %.3f s before the new deadline",
               seconds(last - writer->last.ended));
         all_is_over();
@@ -228,7 +229,7 @@ static void resets(void) {
     end_races();
 }
 
-/* ---- freeze: what is frozen anew at the deadline stays frozen -------------------------------- */
+/* ---- freeze: a new hold at the deadline keeps the filesystem frozen -------------------------- */
 
 static int op_freeze_at(long when, long b, long c) {
     sleep_until(when);
@@ -241,17 +242,17 @@ static void freezes(void) {
     start_races(3);
     assemble(fresh, FEW, actor);
     while (another_round()) {
-        int mark = log_mark();
+        int mark = mark_log();
         WANT(0, freeze_for(timed, SHORT));
         int64_t when = moment(timed->last.ended + SHORT * 1000LL * MS, early_round());
         struct actor* before = FROZEN();
         for (int i = 0; i < FEW; i++)
             begin(fresh[i], op_freeze_at, when + random_ns(3), 0, 0);
         for (int i = 0; i < FEW; i++)
-            WANT(0, finish(fresh[i], SHORT * 1000 + patience_ms()));
+            WANT(0, finish(fresh[i], SHORT * 1000 + block_timeout_ms()));
         struct actor* after = FROZEN();
         wait_for_expiries(mark, 1);
-        /* It gets through if all of them were too late. */
+        /* The first write succeeds if all new freezes were too late. */
         sleep_ms(200);
         bool late = finished(before);
         WANT(-EINVAL, thaw(timed));
@@ -259,8 +260,8 @@ static void freezes(void) {
             STILL_FROZEN(after);
             WANT(0, thaw(fresh[i]));
         }
-        LET_GO(after);
-        LET_GO(before);
+        RELEASED(after);
+        RELEASED(before);
         end_round(!late, late);
     }
     end_races();
@@ -278,11 +279,12 @@ static int op_close_at(long when, long b, long c) {
     return op_close(0, b, c);
 }
 
-/* The device is free at once if the deadline was before, else by the deadline. */
-static void device_gets_free(struct actor* opener) {
+/* The device is free at once if the deadline came first, otherwise at the deadline. */
+static void check_device_becomes_free(struct actor* opener) {
     bool early = call(opener, op_open_exclusively, 0, 0, 0) == -EBUSY;
 
-    for (int waited = 0; opener->last.result == -EBUSY && waited < patience_ms(); waited += 20) {
+    for (int waited = 0; opener->last.result == -EBUSY && waited < block_timeout_ms();
+         waited += 20) {
         sleep_ms(20);
         call(opener, op_open_exclusively, 0, 0, 0);
     }
@@ -303,13 +305,13 @@ static void unmounts(void) {
         freeze_all();
         each_owner(0, op_close);
         begin(other, op_unmount_at, moment(last_due, early_round()), 0, 0);
-        WANT(0, finish(other, SHORT * 1000 + patience_ms()));
-        device_gets_free(other);
+        WANT(0, finish(other, SHORT * 1000 + block_timeout_ms()));
+        check_device_becomes_free(other);
     }
     end_races();
 }
 
-/* The last close is what unmounts. */
+/* The last close unmounts. */
 static void lazy_unmounts(void) {
     struct actor* other = actor_outside();
 
@@ -321,10 +323,10 @@ static void lazy_unmounts(void) {
         begin(other, op_unmount_at, when, MNT_DETACH, 0);
         for (int i = 0; i < MANY; i++)
             begin(owner[i], op_close_at, when + random_ns(3), 0, 0);
-        WANT(0, finish(other, SHORT * 1000 + patience_ms()));
+        WANT(0, finish(other, SHORT * 1000 + block_timeout_ms()));
         for (int i = 0; i < MANY; i++)
-            WANT(0, finish(owner[i], SHORT * 1000 + patience_ms()));
-        device_gets_free(other);
+            WANT(0, finish(owner[i], SHORT * 1000 + block_timeout_ms()));
+        check_device_becomes_free(other);
     }
     end_races();
 }
@@ -336,7 +338,7 @@ static int op_mount_at(long when, long flags, long c) {
     return op_mount(flags, 0, c);
 }
 
-/* EBUSY while frozen. How many are early. */
+/* EBUSY while frozen. Returns how many were before the expiry. */
 static int remount_at_once(struct actor* const who[FEW], unsigned long flags) {
     int64_t earliest = owner[MANY - 1]->last.begun + SHORT * 1000LL * MS;
     int early = 0;
@@ -344,8 +346,8 @@ static int remount_at_once(struct actor* const who[FEW], unsigned long flags) {
     for (int i = 0; i < FEW; i++)
         begin(who[i], op_mount_at, moment(last_due, i % 2), (long)flags, 0);
     for (int i = 0; i < FEW; i++) {
-        int result = finish(who[i], SHORT * 1000 + patience_ms());
-        CHECK(result == 0 || result == -EBUSY, "the remount came to %s", result_name(result));
+        int result = finish(who[i], SHORT * 1000 + block_timeout_ms());
+        CHECK(result == 0 || result == -EBUSY, "the remount returned %s", result_name(result));
         CHECK(result || who[i]->last.ended > earliest, "remounted before the deadline");
         early += result != 0;
     }
@@ -360,7 +362,7 @@ static void remounts(unsigned long before, unsigned long flags) {
     assemble(other, FEW, actor_outside);
     while (another_round()) {
         WANT(0, mount_again(MS_REMOUNT | before));
-        int mark = log_mark();
+        int mark = mark_log();
         freeze_all();
         int early = remount_at_once(other, MS_REMOUNT | flags);
         wait_for_expiries(mark, MANY);
@@ -382,13 +384,12 @@ static void writable_remounts(void) {
 /* ---- sysrq-j --------------------------------------------------------------------------------- */
 
 static int op_press_j_at(long when, long b, long c) {
-    (void)b, (void)c;
     sleep_until(when);
     press_sysrq_j();
     return 0;
 }
 
-/* Those that it ends do not expire. The oldest has no deadline: only j can have ended it. */
+/* Holds that it ends do not expire. The oldest has no deadline: only sysrq-j can end it. */
 static void sysrq_j(void) {
     const char* const words[] = {volume.type, volume.id, "freeze-abi", NULL};
     struct actor *other = actor_outside(), *untimed = actor();
@@ -396,11 +397,11 @@ static void sysrq_j(void) {
     start_races(3);
     assemble(owner, MANY, actor);
     while (another_round()) {
-        int mark = log_mark();
+        int mark = mark_log();
         WANT(0, freeze(untimed));
         freeze_all();
         begin(other, op_press_j_at, moment(due[MANY / 2], early_round()), 0, 0);
-        WANT(0, finish(other, SHORT * 1000 + 2 * patience_ms()));
+        WANT(0, finish(other, SHORT * 1000 + 2 * block_timeout_ms()));
         WANT(0, elsewhere(actor, op_write, 0, (int)(1000 * slowness())));
         WANT(-EINVAL, thaw(untimed));
         all_is_over();
@@ -411,7 +412,7 @@ static void sysrq_j(void) {
     end_races();
 }
 
-/* ---- suspend to RAM, up to where all processes are frozen ------------------------------------ */
+/* ---- suspend to RAM, up to the point where all processes are frozen -------------------------- */
 
 #define FREEZE_FILESYSTEMS "/sys/power/freeze_filesystems" /* since 6.17 */
 
@@ -421,7 +422,7 @@ static void prepare_sleep(int for_seconds) {
     snprintf(delay, sizeof(delay), "%d", for_seconds);
     if (write_file("/sys/power/pm_test", "freezer") < 0 ||
         write_file("/sys/module/suspend/parameters/pm_test_delay", delay) < 0)
-        lacking("pm_test");
+        unavailable("pm_test");
 }
 
 static void end_sleep(void) {
@@ -430,65 +431,60 @@ static void end_sleep(void) {
 }
 
 static int op_sleep_at(long when, long b, long c) {
-    (void)b, (void)c;
     sleep_until(when);
     int result = write_file("/sys/power/state", "mem");
     return result < 0 ? result : 0;
 }
 
-/* The place in the kernel's log, from @mark on, of a line with these words. */
-static long place(int mark, const char* const words[]) {
-    char line[1024];
-    int count = 0;
+/* The sequence number of the line with these words in the kernel log, from @mark on. */
+static long sequence_number(int mark, const char* const words[]) {
+    char line[LOG_LINE];
+    int count = log_wait(mark, words, line, block_timeout_ms());
 
-    for (int waited = 0; count == 0 && waited < patience_ms(); waited += 20) {
-        count = log_count(mark, words, line);
-        if (!count)
-            sleep_ms(20);
-    }
     close(mark);
-    CHECK(count == 1, "%d lines of the log have %s and so on", count, words[0]);
+    CHECK(count == 1, "%d lines of the log contain %s and so on", count, words[0]);
     return atol(strchr(line, ',') + 1);
 }
 
-/* What the log has before the workqueues go on. */
+/* The line that precedes the restart of the workqueues. */
 static long waking(int mark) {
     const char* const words[] = {"Restarting", "tasks", kernel_version() > 612 ? "Starting" : NULL,
                                  NULL};
 
-    return place(mark, words);
+    return sequence_number(mark, words);
 }
 
-/* Whether all slept for longer than until the deadline: the kernel counts loops, not seconds. */
+/* Whether the machine slept past the deadline: the kernel counts loops, not seconds. */
 static bool sleep_for(int for_seconds, struct actor* who) {
     struct actor* sleeper = actor_outside();
 
     prepare_sleep(for_seconds);
     WANT(0, freeze_for(who, SHORT));
     begin(sleeper, op_sleep_at, now_ns(), 0, 0);
-    WANT(0, finish(sleeper, 2 * for_seconds * 1000 + patience_ms()));
+    WANT(0, finish(sleeper, 2 * for_seconds * 1000 + block_timeout_ms()));
     return sleeper->last.ended > who->last.ended + (SHORT * 1000LL + 100) * MS;
 }
 
-/* The workqueue sleeps like the processes; nothing is written before all are awake. */
+/* The workqueue is frozen like the processes; nothing is written before all are awake. */
 static void sleep_over_the_deadline(void) {
     const char* const words[] = {volume.type, volume.id, "freeze-abi", NULL};
     struct actor *who = actor(), *writer = actor();
-    int woken = log_mark(), expired = log_mark(), length = SHORT + 1;
+    int woken = mark_log(), expired = mark_log(), length = SHORT + 1;
 
     for (; !sleep_for(length, who); length *= 2) {
         thaw(who);
         sleep_ms(200);
         close(woken);
         close(expired);
-        woken = log_mark();
-        expired = log_mark();
+        woken = mark_log();
+        expired = mark_log();
     }
     int64_t resumed = now_ns();
     WANT(0, call(writer, op_write, 0, 0, 0));
     double late = seconds(writer->last.ended - resumed);
     CHECK(late < 0.5 * slowness(), "thawed %.3f s after the resume", late);
-    CHECK(waking(woken) < place(expired, words), "expired while all else slept");
+    CHECK(waking(woken) < sequence_number(expired, words),
+          "expired while everything else was asleep");
     WANT(-EINVAL, thaw(who));
     WANT(-EINVAL, thaw(who));
 }
@@ -501,13 +497,13 @@ static void sleep_over_deadline(void) {
     end_sleep();
 }
 
-/* By the last of the holds: whether it was there still when all went to sleep. */
+/* Whether the last of the holds was still live when the machine fell asleep. */
 static bool slept_first(int woken, int expired) {
     char pid[12];
     const char* const words[] = {volume.type, volume.id, "freeze-abi", pid, NULL};
 
     snprintf(pid, sizeof(pid), "%d", owner[MANY - 1]->pid);
-    return waking(woken) < place(expired, words);
+    return waking(woken) < sequence_number(expired, words);
 }
 
 static void sleep_at_deadline(void) {
@@ -517,11 +513,11 @@ static void sleep_at_deadline(void) {
     start_races(4);
     assemble(owner, MANY, actor);
     while (another_round()) {
-        int mark = log_mark(), woken = log_mark(), expired = log_mark();
+        int mark = mark_log(), woken = mark_log(), expired = mark_log();
         write_file(FREEZE_FILESYSTEMS, race.rounds / 2 % 2 ? "1" : "0");
         freeze_all();
         begin(sleeper, op_sleep_at, moment(last_due, early_round()), 0, 0);
-        WANT(0, finish(sleeper, SHORT * 1000 + patience_ms()));
+        WANT(0, finish(sleeper, SHORT * 1000 + block_timeout_ms()));
         wait_for_expiries(mark, MANY);
         bool early = slept_first(woken, expired);
         all_is_over();
@@ -532,23 +528,25 @@ static void sleep_at_deadline(void) {
 }
 
 static const struct test races_tests[] = {
-    {"races.thaw", "expiry against T: one of both, and T says which", thaw_by_owners,
+    {"races.thaw", "expiry and thaw: one of both ends the hold, and the thaw reports which",
+     thaw_by_owners, FAILS_ON_STOCK, 0},
+    {"races.administrator", "expiry and an administrator's thaw: one of both ends the hold",
+     thaw_by_administrators, FAILS_ON_STOCK, 0},
+    {"races.reset", "expiry and reset: EINVAL, or the new deadline applies", resets, FAILS_ON_STOCK,
+     0},
+    {"races.freeze", "expiry and a new freeze: the filesystem stays frozen", freezes,
      FAILS_ON_STOCK, 0},
-    {"races.administrator", "... by administrators", thaw_by_administrators, FAILS_ON_STOCK, 0},
-    {"races.reset", "expiry against reset: EINVAL, or the new time is good", resets, FAILS_ON_STOCK,
-     0},
-    {"races.freeze", "expiry against F: what is frozen anew stays frozen", freezes, FAILS_ON_STOCK,
-     0},
-    {"races.unmount", "expiry against umount: the device gets free", unmounts, FAILS_ON_STOCK, 0},
-    {"races.unmount_lazily", "... and umount -l and the last close", lazy_unmounts, FAILS_ON_STOCK,
-     0},
-    {"races.remount_read_only", "expiry against remount,ro: EBUSY or done", read_only_remounts,
+    {"races.unmount", "expiry and umount: the device becomes free", unmounts, FAILS_ON_STOCK, 0},
+    {"races.unmount_lazily", "expiry, umount -l and the last close: the device becomes free",
+     lazy_unmounts, FAILS_ON_STOCK, 0},
+    {"races.remount_read_only", "expiry and remount,ro: EBUSY or success", read_only_remounts,
      FAILS_ON_STOCK, 0},
-    {"races.remount_writable", "... and remount,rw", writable_remounts, FAILS_ON_STOCK, 0},
-    {"races.sysrq", "expiry against sysrq-j", sysrq_j, FAILS_ON_STOCK, NEEDS_VM},
-    {"races.sleep_over_deadline", "the machine asleep at the deadline: expiry after the resume",
+    {"races.remount_writable", "expiry and remount,rw: EBUSY or success", writable_remounts,
+     FAILS_ON_STOCK, 0},
+    {"races.sysrq", "expiry and sysrq-j", sysrq_j, FAILS_ON_STOCK, NEEDS_VM},
+    {"races.sleep_over_deadline", "the machine sleeps past the deadline: expiry after the resume",
      sleep_over_deadline, FAILS_ON_STOCK, NEEDS_VM},
-    {"races.sleep", "expiry against suspend and resume of the machine", sleep_at_deadline,
+    {"races.sleep", "expiry and suspend and resume of the machine", sleep_at_deadline,
      FAILS_ON_STOCK, NEEDS_VM},
 };
 TOPIC(races);

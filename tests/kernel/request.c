@@ -8,34 +8,28 @@
 #include "harness.h"
 
 int op_request(long code, long argument, long unused) {
-    (void)unused;
     return result_of(ioctl(here, (unsigned long)code, argument));
 }
 
 int op_freeze(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     return result_of(ioctl(here, FIFREEZE, 0));
 }
 
 int op_thaw(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     return result_of(ioctl(here, FITHAW, 0));
 }
 
 int op_freeze_for(long timeout, long b, long c) {
-    (void)b, (void)c;
     __s64 argument = timeout;
     return result_of(ioctl(here, FIFREEZE_TIMEOUT, &argument));
 }
 
 static int op_reset(long timeout, long b, long c) {
-    (void)b, (void)c;
     __s64 argument = timeout;
     return result_of(ioctl(here, FIFREEZE_RESET_TIMEOUT, &argument));
 }
 
 static int op_repeat(long code, long times, long unused) {
-    (void)unused;
     for (operation_value = 0; operation_value < times; operation_value++) {
         __s64 argument = 0;
         if (ioctl(here, (unsigned long)code, &argument) < 0)
@@ -45,7 +39,6 @@ static int op_repeat(long code, long times, long unused) {
 }
 
 int op_open_exclusively(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
     int fd = open(volume.device, O_RDWR | O_EXCL | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -75,13 +68,17 @@ int request(struct actor* who, unsigned int code, unsigned long argument) {
 
 int repeat(struct actor* who, unsigned int code, long times) {
     begin(who, op_repeat, (long)code, times, 0);
-    return finish(who, 10 * patience_ms());
+    return finish(who, 10 * block_timeout_ms());
 }
 
 int admin_thaw(void) {
-    return elsewhere(actor, op_thaw, 0, patience_ms());
+    return elsewhere(actor, op_thaw, 0, block_timeout_ms());
 }
 
 int admin_reset(int64_t timeout) {
-    return elsewhere(actor, op_reset, timeout, patience_ms());
+    return elsewhere(actor, op_reset, timeout, block_timeout_ms());
+}
+
+int open_exclusively(void) {
+    return elsewhere(actor_outside, op_open_exclusively, 0, block_timeout_ms());
 }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One test: in a process of its own, and everything set right after it. */
+/* Runs one test in its own process and cleans up after it. */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,70 +13,71 @@
 
 /* ---- whether a test can run here ------------------------------------------------------------ */
 
-/* Until 6.12, btrfs opens its devices without telling the block layer what to freeze. */
+/* Up to 6.12, btrfs does not register its superblock with its devices. */
 bool dm_freezes_volume(void) {
     return !is_type("btrfs") || kernel_version() > 612;
 }
 
-static bool can_have_devices(void) {
+static bool supports_several_devices(void) {
     return is_type("ext4") || is_type("xfs") || is_type("btrfs");
 }
 
-/* 6.1 finds a filesystem by its main device only. */
+/* 6.1 finds a filesystem only by its main device. */
 static bool dm_freezes_by_each_device(void) {
     return dm_freezes_volume() && kernel_version() > 601;
 }
 
-/* JFS opens its log again. gfs2 reads its journal: that of 6.1 waits for its device for ever. */
+/* JFS opens its log again. gfs2 reads its journal, and on 6.1 waits for the device forever. */
 static bool thaws_without_device(void) {
     return !is_type("jfs") && (!is_type("gfs2") || kernel_version() > 601);
 }
 
-/* These are right on every machine. */
-static const char* pointless(const struct test* test) {
+/* Reasons that hold on every machine. */
+static const char* not_applicable(const struct test* test) {
     if ((test->needs & NEEDS_F2FS) && !is_type("f2fs"))
-        return "about f2fs";
+        return "only for f2fs";
     if ((test->needs & NEEDS_BTRFS) && !is_type("btrfs"))
-        return "about btrfs";
+        return "only for btrfs";
     if ((test->needs & NEEDS_JFS) && !is_type("jfs"))
-        return "about JFS";
-    if ((test->needs & NEEDS_THRIFTY) && !is_type("ext4") && !is_type("xfs") && !is_type("f2fs"))
-        return "the filesystem itself takes memory to thaw";
+        return "only for JFS";
+    if ((test->needs & NEEDS_THAW_WITHOUT_MEMORY) && !is_type("ext4") && !is_type("xfs") &&
+        !is_type("f2fs"))
+        return "the filesystem itself allocates memory to thaw";
     if ((test->needs & NEEDS_LANDLOCK_IOCTL) && kernel_version() < 610)
-        return "before 6.10 Landlock knows no ioctls";
+        return "Landlock does not restrict ioctls before 6.10";
     if ((test->needs & NEEDS_DM_FREEZE) && !dm_freezes_volume())
         return "device-mapper does not freeze btrfs on 6.1 and 6.12";
-    if ((test->needs & (NEEDS_DEVICES | NEEDS_DEVICES_FREEZE)) && !can_have_devices())
-        return "about types that can have several devices";
+    if ((test->needs & (NEEDS_DEVICES | NEEDS_DEVICES_FREEZE)) && !supports_several_devices())
+        return "only for types that support several devices";
     if ((test->needs & NEEDS_DEVICES_FREEZE) && !dm_freezes_by_each_device())
-        return "device-mapper does not freeze it by each of its devices on this kernel";
+        return "suspending a device other than the main one does not freeze it on this kernel";
     if ((test->needs & NEEDS_SHUTDOWN) && !is_type("ext4") && !is_type("xfs"))
-        return "about ext4 and XFS";
+        return "only for ext4 and XFS";
     if ((test->needs & NEEDS_THAW_WITHOUT_DEVICE) && !thaws_without_device())
         return "cannot be thawed without its device";
 #ifndef __x86_64__
     if (test->needs & NEEDS_32BIT)
-        return "32-bit calls are tested on x86-64 only";
+        return "32-bit calls are only tested on x86-64";
 #endif
     return NULL;
 }
 
-/* These only outside the virtual machine, which has everything. */
-static const char* impossible(const struct test* test) {
+/* Reasons that do not apply to our virtual machine, which has everything. */
+static const char* impossible_here(const struct test* test) {
     if (in_our_vm())
         return NULL;
     if (test->needs & NEEDS_VM)
-        return "touches the whole machine: only in the virtual machine";
-    /* A stock kernel keeps the block device of what was shut down frozen, for good. */
+        return "affects the whole machine: only in the virtual machine";
+    /* On a stock kernel, the block device stays frozen forever after the shutdown. */
     if (test->needs & NEEDS_SHUTDOWN)
-        return "can spoil a loop device of the machine: only in the virtual machine";
+        return "can make a loop device unusable: only in the virtual machine";
     if ((test->needs & (NEEDS_DM | NEEDS_DM_FREEZE | NEEDS_DEVICES | NEEDS_DEVICES_FREEZE)) &&
         !dm_present())
         return "no device-mapper";
     return NULL;
 }
 
-/* ---- in a process of its own ---------------------------------------------------------------- */
+/* ---- in the child ----------------------------------------------------------------------- */
 
 static void run_in_child(const struct test* test) __attribute__((noreturn));
 static void run_in_child(const struct test* test) {
@@ -88,7 +87,7 @@ static void run_in_child(const struct test* test) {
     _exit(PASSED);
 }
 
-/* How long the last process took that did little: the machine's measure of time. */
+/* How long the last trivial process took: a measure of the machine's speed. */
 static double roundtrip = -1;
 
 int shortest(void) {
@@ -97,35 +96,25 @@ int shortest(void) {
     return timeout < 2 ? 2 : timeout < 20 ? timeout : 20;
 }
 
-static bool ends(pid_t pid, int within_ms) {
-    struct pollfd ended = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
-    int ready = 0;
-
-    for (int waited = 0; waited < within_ms && ready == 0; waited += 100)
-        ready = poll(&ended, 1, 100);
-    close(ended.fd);
-    return ready > 0;
-}
-
 static enum outcome outcome_of(pid_t pid, int within_ms) {
     int status;
 
-    if (!ends(pid, within_ms) || waitpid(pid, &status, 0) != pid)
+    if (!exits_within(pid, within_ms, &status))
         return HUNG;
     return WIFEXITED(status) && WEXITSTATUS(status) <= SKIPPED ? (enum outcome)WEXITSTATUS(status)
                                                                : BROKEN;
 }
 
-/* ---- afterwards: nothing frozen, nobody left ------------------------------------------------ */
+/* ---- clean-up: nothing frozen, no process left ----------------------------------------------- */
 
 enum left { NOTHING_LEFT = 0, LEFT_SUSPENDED = 1, LEFT_FROZEN = 2, UNUSABLE = 4 };
 
 /*
- * In a process of its own, which may block. Without the checks of a test: this must go on
- * whatever happens.
+ * In its own process, because it may block. It does not use the checks of a test, so that it
+ * continues whatever happens.
  */
-static void clear_up(void) __attribute__((noreturn));
-static void clear_up(void) {
+static void clean_up(void) __attribute__((noreturn));
+static void clean_up(void) {
     int left = NOTHING_LEFT;
 
     if (volume_has_dm() && dm_suspended(volume.name)) {
@@ -140,15 +129,15 @@ static void clear_up(void) {
     _exit(op_write(0, 0, 0) == 0 ? left : UNUSABLE);
 }
 
-static int cleared_up(void) {
+static int cleaned_up(void) {
     int64_t begun = now_ns();
     int status;
 
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0)
-        clear_up();
-    if (!ends(pid, patience_ms()) || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+        clean_up();
+    if (!exits_within(pid, block_timeout_ms(), &status) || !WIFEXITED(status))
         return UNUSABLE;
     roundtrip = seconds(now_ns() - begun);
     return WEXITSTATUS(status);
@@ -171,20 +160,20 @@ static void restore_sysctls(void) {
     if (access(FREEZE_TIMEOUT_ARG, F_OK) == 0)
         write_file(FREEZE_TIMEOUT_ARG, "0");
     if (in_our_vm())
-        write_file(DIRTY_RATIO, "20"); /* as kernels have it */
+        write_file(DIRTY_RATIO, "20"); /* the kernel's default */
 }
 
-/* What the test left behind; nothing of it is left after this, unless that is UNUSABLE. */
+/* Returns what the test left behind. All of it is removed, unless the result is UNUSABLE. */
 static int settle(pid_t group) {
     kill(-group, SIGKILL);
     restore_sysctls();
-    int left = note->spoilt ? UNUSABLE : cleared_up();
+    int left = note->discard_volume ? UNUSABLE : cleaned_up();
     return all_gone(group) ? left : UNUSABLE;
 }
 
 static enum outcome blame(int left) {
     if (left & UNUSABLE)
-        printf("#   the filesystem cannot be used any more\n");
+        printf("#   the filesystem is no longer usable\n");
     if (left & LEFT_SUSPENDED)
         printf("#   the device was left suspended\n");
     if (left & LEFT_FROZEN)
@@ -201,14 +190,14 @@ static enum outcome run(const struct test* test) {
     if (pid == 0)
         run_in_child(test);
     setpgid(pid, pid);
-    enum outcome outcome = outcome_of(pid, 30 * patience_ms());
+    enum outcome outcome = outcome_of(pid, 30 * block_timeout_ms());
     int left = settle(pid);
-    if (outcome == PASSED && !note->spoilt)
+    if (outcome == PASSED && !note->discard_volume)
         outcome = blame(left);
     if (left & UNUSABLE)
         volume_abandon();
     else if (outcome != PASSED)
-        volume_start_afresh();
+        volume_recreate();
     return outcome;
 }
 
@@ -239,23 +228,23 @@ static const char* remark(const struct test* test, enum outcome outcome, bool st
         return "";
     if (!fails_on_stock(test))
         return outcome == PASSED ? " (same on stock)" : "";
-    return outcome == FAILED ? " (fails on stock, as it must)"
+    return outcome == FAILED ? " (fails on stock, as expected)"
                              : " (passes on stock, where it must fail)";
 }
 
-/* Sets @skip to why, if it was not run. */
+/* Sets @skip to the reason if the test was not run. */
 static enum outcome run_if_possible(const struct test* test, const char** skip) {
     enum outcome outcome;
 
-    if ((*skip = pointless(test)) || (*skip = impossible(test)))
+    if ((*skip = not_applicable(test)) || (*skip = impossible_here(test)))
         return SKIPPED;
-    outcome = volume_prepare() && (roundtrip >= 0 || !cleared_up()) ? run(test) : BROKEN;
+    outcome = volume_prepare() && (roundtrip >= 0 || !cleaned_up()) ? run(test) : BROKEN;
     if (outcome != SKIPPED)
         return outcome;
-    *skip = note->lacks;
+    *skip = note->missing;
     if (!in_our_vm())
         return SKIPPED;
-    printf("#   this machine should have it: %s\n", note->lacks);
+    printf("#   missing in our virtual machine: %s\n", note->missing);
     return BROKEN;
 }
 
@@ -267,7 +256,7 @@ void judge(const struct test* test, bool stock, struct verdict* verdict) {
 
     if (outcome != SKIPPED)
         printf("#   %.1f s%s\n", seconds(now_ns() - begun),
-               timeout > 2 ? ", with longer timeouts, as the machine is slow" : "");
+               timeout > 2 ? ", with longer timeouts because the machine is slow" : "");
     verdict->ok = outcome == SKIPPED || right(test, outcome, stock);
     snprintf(verdict->line, sizeof(verdict->line), "%s %s: %s%s%s", volume.type, test->name,
              test->what, outcome == SKIPPED ? " # SKIP " : remark(test, outcome, stock),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Between the program, its workers, and the processes that tests run in. */
+/* Shared by the program, its workers, and the processes that run tests. */
 #ifndef RUNNER_H
 #define RUNNER_H
 
@@ -7,24 +7,24 @@
 
 enum outcome { PASSED, FAILED, BROKEN, HUNG, SKIPPED };
 
-/* What a test leaves for the worker that runs it, in memory that both have. */
+/* From a test to the worker that runs it, in shared memory. */
 struct note {
-    bool spoilt;
-    char lacks[128];
+    bool discard_volume;
+    char missing[128];
 };
 extern struct note* note;
 
 struct verdict {
     bool ok;
-    char line[512]; /* what TAP says of it after its number */
+    char line[512]; /* the TAP line after the number */
     char diagnostics[16384];
 };
 
 /* Whether suspending the device freezes the filesystem. */
 bool dm_freezes_volume(void);
-/* Whether an unpatched kernel of this version breaks what the test checks. */
+/* Whether the test fails on an unpatched kernel of this version. */
 bool fails_on_stock(const struct test* test);
-/* Runs @test on this worker's volume, as on a stock kernel if @stock. */
+/* Runs @test on this worker's volume. @stock: the kernel is unpatched. */
 void judge(const struct test* test, bool stock, struct verdict* verdict);
 
 #endif

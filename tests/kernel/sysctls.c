@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* fs.freeze_nest and fs.freeze_timeout_arg. The harness sets both back after each test. */
+/* fs.freeze_nest and fs.freeze_timeout_arg. The harness resets both after each test. */
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -21,11 +21,11 @@ static void takes_0_and_1(const char* path, const char* by_default) {
     struct stat status;
 
     CHECK(read_file(path, text, sizeof(text)) > 0 && !strcmp(text, by_default),
-          "%s is not %c by default", path, by_default[0]);
+          "the default of %s is not %c", path, by_default[0]);
     CHECK(stat(path, &status) == 0 && (status.st_mode & 0777) == 0644, "%s: mode %o", path,
           status.st_mode & 0777);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-        CHECK(write_file(path, wrong[i]) == -EINVAL, "%s takes %s", path, wrong[i]);
+        CHECK(write_file(path, wrong[i]) == -EINVAL, "%s accepts %s", path, wrong[i]);
     set(path, "0");
     set(path, "1");
 }
@@ -46,14 +46,14 @@ static void no_nesting(void) {
     WANT(-EBUSY, freeze(a));
     WANT(-EBUSY, freeze(b));
     WANT(0, thaw(a));
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(0, freeze(b));
     WANT(-EBUSY, freeze(a));
     WANT(0, thaw(b));
     WANT(-EINVAL, thaw(b));
 }
 
-/* EBUSY gave nobody an entry. */
+/* A freeze that failed with EBUSY does not make its caller an owner. */
 static void refused_is_no_owner(void) {
     struct actor *a = actor(), *b = actor();
 
@@ -76,10 +76,10 @@ static void timed_freezes_nest(void) {
     WANT(-EBUSY, freeze(b));
     WANT(0, thaw(a));
     WANT(0, thaw(a));
-    CHECK(blocks(writer), "thawed, though b has a hold");
-    WANT(-EBUSY, freeze(a)); /* over a timed one too */
+    CHECK(blocks(writer), "thawed while b has a hold");
+    WANT(-EBUSY, freeze(a)); /* also above a hold with a timeout */
     WANT(0, thaw(b));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void ended_holds_are_no_obstacle(void) {
@@ -92,10 +92,10 @@ static void ended_holds_are_no_obstacle(void) {
     struct actor* writer = FROZEN();
     WANT(-EINVAL, thaw(a));
     WANT(0, thaw(b));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* Switched while frozen: only later freezes are concerned. */
+/* Changed while frozen: this affects only later freezes. */
 static void switched_while_frozen(void) {
     struct actor *a = actor(), *b = actor();
 
@@ -105,12 +105,12 @@ static void switched_while_frozen(void) {
     set(FREEZE_NEST, "0");
     WANT(-EBUSY, freeze(b));
     WANT(0, thaw(a));
-    CHECK(blocks(writer), "thawed, though b has a hold");
+    CHECK(blocks(writer), "thawed while b has a hold");
     set(FREEZE_NEST, "1");
     WANT(0, freeze(a));
     WANT(0, thaw(b));
     WANT(0, thaw(a));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void nests_with_dm(void) {
@@ -122,18 +122,17 @@ static void nests_with_dm(void) {
     WANT(0, freeze(a));
     WANT(-EBUSY, freeze(b));
     WANT(0, resume());
-    CHECK(blocks(writer), "thawed by the resume, though there is a hold");
+    CHECK(blocks(writer), "thawed by the resume while there is a hold");
     WANT(0, suspend());
     WANT(0, thaw(a));
-    CHECK(blocks(writer), "thawed, though suspended");
+    CHECK(blocks(writer), "thawed while the device is suspended");
     WANT(0, resume());
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* ---- fs.freeze_timeout_arg = 1 ----------------------------------------------------------------
- */
+/* ---- fs.freeze_timeout_arg = 1 --------------------------------------------------------------- */
 
-/* Four bytes at the end of what can be read. */
+/* The last four readable bytes of a mapping. */
 static int* last_int(void) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     char* pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -143,7 +142,7 @@ static int* last_int(void) {
     return (int*)(pages + page) - 1;
 }
 
-/* xfs_freeze passes a pointer to a four-byte 1: what lies behind it is no part of it. */
+/* xfs_freeze passes a pointer to a four-byte 1: the bytes after it do not count. */
 static void none_by_argument(void) {
     static const struct { int low, high; } one = {1, 0x7fffffff}, zero = {0, -1};
     static const long one_long = 1, zero_long = 0;
@@ -161,16 +160,16 @@ static void none_by_argument(void) {
     set(FREEZE_TIMEOUT_ARG, "1");
     for (size_t i = 0; i < count; i++) {
         owner[i] = actor();
-        CHECK(request(owner[i], FIFREEZE, arguments[i]) == 0, "F with argument %zu: %s", i,
+        CHECK(request(owner[i], FIFREEZE, arguments[i]) == 0, "freeze with argument %zu: %s", i,
               result_name(owner[i]->last.result));
     }
     struct actor* writer = FROZEN();
-    outlast(SHORT);
+    sleep_past(SHORT);
     STILL_FROZEN(writer);
     for (size_t i = 0; i < count; i++)
-        CHECK(thaw(owner[i]) == 0, "T after F with argument %zu: %s", i,
+        CHECK(thaw(owner[i]) == 0, "thaw after freeze with argument %zu: %s", i,
               result_name(owner[i]->last.result));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void timeout_by(const void* argument) {
@@ -179,7 +178,7 @@ static void timeout_by(const void* argument) {
     WANT(0, request(owner, FIFREEZE, (unsigned long)argument));
     struct report start = owner->last;
     struct actor* writer = FROZEN();
-    LET_GO_AFTER(writer, &start, SHORT);
+    RELEASED_AFTER(writer, &start, SHORT);
     WANT(-EINVAL, thaw(owner));
 }
 
@@ -205,11 +204,11 @@ static void errors_by_argument(void) {
     WANT(-EINVAL, admin_thaw());
     THAWED();
     WANT(0, freeze(owner));
-    WANT(0, request(owner, FITHAW, (unsigned long)-1)); /* T looks at nothing still */
+    WANT(0, request(owner, FITHAW, (unsigned long)-1)); /* FITHAW still ignores its argument */
     THAWED();
 }
 
-/* Still a plain FIFREEZE, which nests or does not. */
+/* It is still a plain FIFREEZE, which nests only if fs.freeze_nest is 1. */
 static void timeout_by_argument_is_plain(void) {
     static const long six_hundred = 600;
     struct actor *a = actor(), *b = actor();
@@ -219,32 +218,37 @@ static void timeout_by_argument_is_plain(void) {
     WANT(0, request(a, FIFREEZE, (unsigned long)&six_hundred));
     struct actor* writer = FROZEN();
     WANT(-EBUSY, request(b, FIFREEZE, (unsigned long)&six_hundred));
-    WANT(-EFAULT, request(b, FIFREEZE, (unsigned long)-1)); /* looked for before EBUSY */
+    WANT(-EFAULT, request(b, FIFREEZE, (unsigned long)-1)); /* checked before EBUSY */
     WANT(0, thaw(a));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static const struct test sysctls_tests[] = {
-    {"sysctls.values", "1 and 0 by default, nothing but 0 and 1", values, FAILS_ON_STOCK, ALONE},
-    {"sysctls.no_nesting", "freeze_nest=0: F on a frozen filesystem is EBUSY", no_nesting,
+    {"sysctls.values", "the defaults are 1 and 0; only 0 and 1 are accepted", values,
      FAILS_ON_STOCK, ALONE},
-    {"sysctls.refused_is_no_owner", "freeze_nest=0: EBUSY makes no owner", refused_is_no_owner,
+    {"sysctls.no_nesting", "freeze_nest=0: freezing a frozen filesystem returns EBUSY", no_nesting,
      FAILS_ON_STOCK, ALONE},
-    {"sysctls.timed_freezes_nest", "freeze_nest=0: timed freezes nest all the same",
+    {"sysctls.refused_is_no_owner",
+     "freeze_nest=0: a caller that gets EBUSY does not become an owner", refused_is_no_owner,
+     FAILS_ON_STOCK, ALONE},
+    {"sysctls.timed_freezes_nest", "freeze_nest=0: freezes with a timeout still nest",
      timed_freezes_nest, FAILS_ON_STOCK, ALONE},
-    {"sysctls.ended_holds", "freeze_nest=0: holds that have ended do not matter",
+    {"sysctls.ended_holds", "freeze_nest=0: ended holds do not prevent a freeze",
      ended_holds_are_no_obstacle, FAILS_ON_STOCK, ALONE},
-    {"sysctls.switched_while_frozen", "freeze_nest switched while frozen", switched_while_frozen,
+    {"sysctls.switched_while_frozen", "freeze_nest is changed while frozen", switched_while_frozen,
      FAILS_ON_STOCK, ALONE},
-    {"sysctls.nests_with_dm", "freeze_nest=0: F nests with device-mapper's freeze", nests_with_dm,
-     FAILS_ON_STOCK, NEEDS_DM_FREEZE | ALONE},
-    {"sysctls.none_by_argument", "freeze_timeout_arg=1: NULL, 0 and 1 (of four bytes) are none",
-     none_by_argument, FAILS_ON_STOCK, ALONE},
-    {"sysctls.timeout_by_argument", "freeze_timeout_arg=1: else the timeout in seconds",
-     timeout_by_argument, FAILS_ON_STOCK, ALONE},
+    {"sysctls.nests_with_dm", "freeze_nest=0: FIFREEZE nests with device-mapper's freeze",
+     nests_with_dm, FAILS_ON_STOCK, NEEDS_DM_FREEZE | ALONE},
+    {"sysctls.none_by_argument",
+     "freeze_timeout_arg=1: NULL, 0 and 1 (of four bytes) mean no timeout", none_by_argument,
+     FAILS_ON_STOCK, ALONE},
+    {"sysctls.timeout_by_argument",
+     "freeze_timeout_arg=1: other arguments are a timeout in seconds", timeout_by_argument,
+     FAILS_ON_STOCK, ALONE},
     {"sysctls.errors_by_argument", "freeze_timeout_arg=1: EFAULT and ERANGE", errors_by_argument,
      FAILS_ON_STOCK, ALONE},
-    {"sysctls.plain_all_the_same", "freeze_timeout_arg=1 and freeze_nest=0: EBUSY",
+    {"sysctls.plain_all_the_same",
+     "freeze_timeout_arg=1, freeze_nest=0: a freeze with a timeout returns EBUSY",
      timeout_by_argument_is_plain, FAILS_ON_STOCK, ALONE},
 };
 TOPIC(sysctls);

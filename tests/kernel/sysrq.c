@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* sysrq-j: every hold and every bdev freeze, of every filesystem; and nothing is eaten later. */
+/* sysrq-j ends every hold and every bdev freeze of every filesystem, but no later freeze. */
 #include <errno.h>
 
 #include "harness.h"
@@ -8,32 +8,19 @@ static void press_j(void) {
     int result = write_file("/proc/sysrq-trigger", "j");
 
     if (result != 1)
-        lacking("sysrq");
+        unavailable("sysrq");
 }
 
 static void wait_for_emergency_thaw(int mark) {
-    static const char* const words[] = {"Emergency", "Thaw", "complete", NULL};
-
-    for (int i = 0; i < patience_ms() / 20; i++) {
-        if (log_count(mark, words, NULL))
-            return;
-        sleep_ms(20);
-    }
-    fail_at(__FILE__, __LINE__, "the emergency thaw does not come to an end");
+    if (!log_wait(mark, emergency_thaw_complete, NULL, block_timeout_ms()))
+        fail_at(__FILE__, __LINE__, "the emergency thaw does not end");
 }
 
 void press_sysrq_j(void) {
-    int mark = log_mark();
+    int mark = mark_log();
 
     press_j();
     wait_for_emergency_thaw(mark);
-}
-
-static void suspend_still_freezes(void) {
-    WANT(0, suspend());
-    struct actor* writer = FROZEN();
-    WANT(0, resume());
-    LET_GO(writer);
 }
 
 static void one_hold(void) {
@@ -42,7 +29,7 @@ static void one_hold(void) {
     WANT(0, freeze(owner));
     struct actor* writer = FROZEN();
     press_sysrq_j();
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-EINVAL, thaw(owner));
 }
 
@@ -56,7 +43,7 @@ static void all_holds(void) {
     WANT(0, freeze(gone));
     actor_exit(gone);
     press_sysrq_j();
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-EINVAL, reset(a, SHORT));
     WANT(-EINVAL, thaw(a));
     WANT(-EINVAL, thaw(a));
@@ -64,7 +51,7 @@ static void all_holds(void) {
     WANT(-EINVAL, admin_thaw());
 }
 
-/* Those told of the end of their holds cannot undo a freeze that came after. */
+/* The former owners cannot undo a later freeze. */
 static void later_freeze_is_safe(void) {
     struct actor *a = actor(), *b = actor();
 
@@ -75,9 +62,9 @@ static void later_freeze_is_safe(void) {
     struct actor* writer = FROZEN();
     for (int i = 0; i < 3; i++)
         WANT(-EINVAL, thaw(a));
-    CHECK(blocks(writer), "an owner of dropped holds has thawed another's");
+    CHECK(blocks(writer), "an owner of ended holds thawed another's hold");
     WANT(0, thaw(b));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void deadline_is_forgotten(void) {
@@ -87,35 +74,29 @@ static void deadline_is_forgotten(void) {
     press_sysrq_j();
     WANT(0, freeze(b));
     struct actor* writer = FROZEN();
-    outlast(SHORT);
+    sleep_past(SHORT);
     STILL_FROZEN(writer);
     WANT(-EINVAL, thaw(a));
     WANT(0, thaw(b));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
-/* Nobody has a hold before the first freeze is complete, and that one is taken afterwards. */
+/* There is no hold until the first freeze is complete, and that hold is not affected. */
 static void during_a_freeze(void) {
-    struct stuck stuck = stuck_writer();
     struct actor* owner = actor();
+    struct stuck stuck = hold_up_freeze(owner, op_freeze, 0);
 
-    begin(owner, op_freeze, 0, 0, 0);
-    WAITS(owner);
     press_sysrq_j();
-    let_stuck_writer_go(&stuck);
-    WANT(0, finish(owner, patience_ms()));
-    struct actor* writer = FROZEN();
-    WANT(0, thaw(owner));
-    LET_GO(writer);
+    finish_and_thaw(owner, &stuck);
 }
 
-/* Others' thaw waits for a suspended device, and so does the end of the emergency thaw. */
+/* The others' thaw does I/O, so they and the emergency thaw wait for a suspended device. */
 static bool thaws_without_io(void) {
     return is_type("xfs") || is_type("f2fs");
 }
 
 static void under_a_suspend(int nested) {
-    int mark = log_mark();
+    int mark = mark_log();
     struct actor* owner = actor();
 
     for (int i = 0; i < nested; i++)
@@ -125,20 +106,20 @@ static void under_a_suspend(int nested) {
     press_j();
     sleep_ms(300);
     if (thaws_without_io())
-        LET_GO(writer);
+        RELEASED(writer);
     WANT(0, resume());
     wait_for_emergency_thaw(mark);
-    LET_GO(writer);
+    RELEASED(writer);
     WANT(-EINVAL, thaw(owner));
-    suspend_still_freezes();
-    /* Nor is there a bdev reference for a hold to be mistaken for. */
+    check_suspend_freezes();
+    /* No bdev reference is left that could be mistaken for a hold. */
     WANT(0, freeze(owner));
     writer = FROZEN();
     WANT(0, suspend());
     WANT(0, resume());
-    CHECK(blocks(writer), "the resume has undone the ioctl's freeze");
+    CHECK(blocks(writer), "the resume undid the freeze of the ioctl");
     WANT(0, thaw(owner));
-    LET_GO(writer);
+    RELEASED(writer);
 }
 
 static void one_hold_and_a_suspend(void) {
@@ -154,19 +135,22 @@ static void suspend_alone(void) {
 }
 
 static const struct test sysrq_tests[] = {
-    {"sysrq.one_hold", "sysrq-j thaws; the owner's T is EINVAL", one_hold, SAME_ON_STOCK, NEEDS_VM},
-    {"sysrq.all_holds", "... with any number of holds", all_holds, FAILS_ON_STOCK, NEEDS_VM},
-    {"sysrq.later_freeze_is_safe", "... and a later freeze is not undone by their owners",
+    {"sysrq.one_hold", "sysrq-j thaws; the owner's thaw returns EINVAL", one_hold, SAME_ON_STOCK,
+     NEEDS_VM},
+    {"sysrq.all_holds", "sysrq-j thaws with any number of holds", all_holds, FAILS_ON_STOCK,
+     NEEDS_VM},
+    {"sysrq.later_freeze_is_safe", "owners of holds that sysrq-j ended cannot undo a later freeze",
      later_freeze_is_safe, FAILS_ON_STOCK, NEEDS_VM},
-    {"sysrq.deadline_is_forgotten", "... nor by their deadlines", deadline_is_forgotten,
+    {"sysrq.deadline_is_forgotten",
+     "deadlines of holds that sysrq-j ended do not end a later freeze", deadline_is_forgotten,
      FAILS_ON_STOCK, NEEDS_VM},
     {"sysrq.during_a_freeze", "a freeze that is held up does not hold up sysrq-j", during_a_freeze,
      SAME_ON_STOCK, NEEDS_VM},
-    {"sysrq.suspend_alone", "S j R; then S holds writes again", suspend_alone,
+    {"sysrq.suspend_alone", "S j R, after which a suspend blocks writes again", suspend_alone,
      FAILS_UNTIL_6_1_AND_ON_BTRFS, NEEDS_VM | NEEDS_DM_FREEZE},
-    {"sysrq.one_hold_and_a_suspend", "F S j R; then S holds writes again", one_hold_and_a_suspend,
-     FAILS_UNTIL_6_1, NEEDS_VM | NEEDS_DM_FREEZE},
-    {"sysrq.holds_and_a_suspend", "F F F S j R; then S holds writes again", holds_and_a_suspend,
-     FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM_FREEZE},
+    {"sysrq.one_hold_and_a_suspend", "F S j R, after which a suspend blocks writes again",
+     one_hold_and_a_suspend, FAILS_UNTIL_6_1, NEEDS_VM | NEEDS_DM_FREEZE},
+    {"sysrq.holds_and_a_suspend", "F F F S j R, after which a suspend blocks writes again",
+     holds_and_a_suspend, FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM_FREEZE},
 };
 TOPIC(sysrq);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The filesystem under test: one slice of the scratch disk, under device-mapper where there is
- * one, else on a loop device. A filesystem that a test has wrecked is abandoned, and the next
- * slice is taken.
+ * The filesystem under test: on one slice of the scratch disk, under device-mapper if possible,
+ * otherwise on a loop device. A filesystem that a test has damaged is abandoned, and the next slice
+ * is used.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 
 #include "harness.h"
 
-#define SLICE_BYTES (320ull << 20) /* mkfs.xfs wants 300 MiB */
+#define SLICE_BYTES (320ull << 20) /* mkfs.xfs needs 300 MiB */
 
 static const struct maker {
     const char *type, *make, *options;
@@ -27,7 +27,7 @@ static const struct maker {
     {"ext4", "mkfs.ext4 -q -F -N 4096 -J size=8 -E lazy_itable_init=0,lazy_journal_init=0", NULL},
     {"xfs", "mkfs.xfs -q -f", NULL},
     {"btrfs", "mkfs.btrfs -q -f", NULL},
-    /* Its thread for discards waits for the thaw, and cannot be put to sleep then. */
+    /* Its discard thread waits for the thaw and would prevent suspend to RAM meanwhile. */
     {"f2fs", "mkfs.f2fs -q -f", "nodiscard"},
     {"jfs", "mkfs.jfs -q", "errors=continue"},
     {"gfs2", "mkfs.gfs2 -q -O -p lock_nolock -j 1 -J 8", NULL},
@@ -37,7 +37,7 @@ struct volume volume = {.type = ""};
 static char disk[128];
 static char workdir[] = "/tmp/freeze-abi.XXXXXX";
 static unsigned slices, attached;
-static bool* taken; /* each slice; shared by all workers */
+static bool* allocated; /* for each slice; shared by all workers */
 
 const char* disk_path(void) {
     return disk;
@@ -51,16 +51,16 @@ uint64_t slice_start(void) {
     return volume.slice * slice_sectors();
 }
 
-unsigned take_slice(void) {
+unsigned allocate_slice(void) {
     unsigned slice = 0;
 
-    while (slice < slices && __atomic_test_and_set(&taken[slice], __ATOMIC_SEQ_CST))
+    while (slice < slices && __atomic_test_and_set(&allocated[slice], __ATOMIC_SEQ_CST))
         slice++;
     return slice;
 }
 
-void give_slice_back(unsigned slice) {
-    __atomic_clear(&taken[slice], __ATOMIC_SEQ_CST);
+void free_slice(unsigned slice) {
+    __atomic_clear(&allocated[slice], __ATOMIC_SEQ_CST);
 }
 
 uint64_t spare_start(void) {
@@ -92,22 +92,22 @@ static uint64_t size_of(const char* path) {
     if (S_ISREG(status.st_mode))
         bytes = (uint64_t)status.st_size;
     else if (ioctl(fd, BLKGETSIZE64, &bytes))
-        broken_at(__FILE__, __LINE__, "%s is no disk: %s", path, strerror(errno));
+        broken_at(__FILE__, __LINE__, "%s is not a disk: %s", path, strerror(errno));
     close(fd);
     return bytes;
 }
 
 void volume_open_disk(const char* path) {
     if (!maker())
-        broken_at(__FILE__, __LINE__, "no filesystem of ours: %s", volume.type);
+        broken_at(__FILE__, __LINE__, "unsupported filesystem: %s", volume.type);
     snprintf(disk, sizeof(disk), "%s", path);
     const uint64_t spare = SPARE_SECTORS * 512, size = size_of(path);
     if (size < spare + SLICE_BYTES)
         broken_at(__FILE__, __LINE__, "%s: smaller than %llu MiB", path,
                   (unsigned long long)(spare + SLICE_BYTES) >> 20);
     slices = (unsigned)((size - spare) / SLICE_BYTES);
-    taken = mmap(NULL, slices, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (taken == MAP_FAILED)
+    allocated = mmap(NULL, slices, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (allocated == MAP_FAILED)
         broken_at(__FILE__, __LINE__, "mmap: %s", strerror(errno));
     if (!mkdtemp(workdir))
         broken_at(__FILE__, __LINE__, "%s: %s", workdir, strerror(errno));
@@ -116,16 +116,11 @@ void volume_open_disk(const char* path) {
 /* ---- the device ----------------------------------------------------------------------------- */
 
 static int attach_dm(void) {
-    char name[sizeof(volume.name)], linear[200];
-    int minor_number, result;
+    char name[sizeof(volume.name)];
+    int minor_number;
 
     snprintf(name, sizeof(name), "freeze-abi-%d-%u", getpid(), attached++);
-    snprintf(linear, sizeof(linear), "%s %llu", disk, (unsigned long long)slice_start());
-    result = dm_create(name, &minor_number);
-    if (result == 0)
-        result = dm_load(name, slice_sectors(), "linear", linear);
-    if (result == 0)
-        result = dm_resume(name);
+    int result = dm_create_linear(name, disk, slice_start(), slice_sectors(), &minor_number);
     snprintf(volume.name, sizeof(volume.name), "%s", name);
     snprintf(volume.id, sizeof(volume.id), "dm-%d", minor_number);
     snprintf(volume.device, sizeof(volume.device), "/dev/%s", volume.id);
@@ -167,27 +162,23 @@ static int attach(void) {
 static int op_format(long a, long b, long c) {
     char command[256];
 
-    (void)a, (void)b, (void)c;
-    /* What it says of a device that a test has given up would end up within our lines. */
+    /* Its messages about a device that was abandoned would end up between our lines. */
     snprintf(command, sizeof(command), "%s %s >/dev/null 2>&1", maker()->make, volume.device);
     return system(command) == 0 ? 0 : -EIO;
 }
 
 int op_mount(long flags, long b, long c) {
-    (void)b, (void)c;
     return result_of(
         mount(volume.device, volume.dir, volume.type, (unsigned long)flags, maker()->options));
 }
 
 int op_unmount(long flags, long b, long c) {
-    (void)b, (void)c;
     return result_of(umount2(volume.dir, (int)flags));
 }
 
 static int op_fill(long a, long b, long c) {
     static const char* const names[] = {"written", "stuck"};
 
-    (void)a, (void)b, (void)c;
     for (size_t i = 0; i < 2; i++) {
         char path[96];
         snprintf(path, sizeof(path), "%s/%s", volume.dir, names[i]);
@@ -199,16 +190,16 @@ static int op_fill(long a, long b, long c) {
 }
 
 int mount_again(unsigned long flags) {
-    return elsewhere(actor_outside, op_mount, (long)flags, patience_ms());
+    return elsewhere(actor_outside, op_mount, (long)flags, block_timeout_ms());
 }
 
 int unmount_now(int flags) {
-    return elsewhere(actor_outside, op_unmount, flags, patience_ms());
+    return elsewhere(actor_outside, op_unmount, flags, block_timeout_ms());
 }
 
 static bool make(void) {
     if (!volume.dir[0])
-        volume.slice = take_slice();
+        volume.slice = allocate_slice();
     if (volume.slice >= slices)
         return false;
     snprintf(volume.dir, sizeof(volume.dir), "%s/%u", workdir, volume.slice);
@@ -216,18 +207,18 @@ static bool make(void) {
         return false;
     if (volume.device[0] == 0 && attach() < 0)
         return false;
-    if (!volume.formatted && elsewhere(actor_outside, op_format, 0, 6 * patience_ms()) != 0)
+    if (!volume.formatted && elsewhere(actor_outside, op_format, 0, 6 * block_timeout_ms()) != 0)
         return false;
     volume.formatted = true;
     if (mount_again(0) != 0)
         return false;
     volume.mounted = true;
-    return elsewhere(actor, op_fill, 0, patience_ms()) == 0;
+    return elsewhere(actor, op_fill, 0, block_timeout_ms()) == 0;
 }
 
 bool volume_prepare(void) {
     while (!volume.mounted && !make()) {
-        printf("#   no filesystem can be made on slice %u of %u\n", volume.slice, slices);
+        printf("#   cannot make a filesystem on slice %u of %u\n", volume.slice, slices);
         if (volume.slice >= slices)
             return false;
         volume_abandon();
@@ -242,36 +233,23 @@ void volume_abandon(void) {
     volume = (struct volume){.type = type};
 }
 
-static bool unmounted(void) {
+bool unmount_all(void) {
     int result = 0;
 
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 40 && (result == 0 || result == -EBUSY); i++) {
         result = unmount_now(0);
-        if (result == -EINVAL)
-            return true;
         if (result == -EBUSY)
-            sleep_ms(50); /* a process that was let go is on its way out */
-        else if (result != 0)
-            return false;
+            sleep_ms(50); /* an actor is still exiting */
     }
-    return false;
+    return result == -EINVAL;
 }
 
-/* Busy for a moment after the unmount: the superblock goes when its last reference does. */
 static bool detached(void) {
-    if (!volume_has_dm())
-        return true;
-    for (int i = 0; i < 80; i++) {
-        int result = dm_remove(volume.name);
-        if (result != -EBUSY)
-            return result == 0;
-        sleep_ms(25);
-    }
-    return false;
+    return !volume_has_dm() || dm_remove_when_unused(volume.name, 2000) == 0;
 }
 
-void volume_start_afresh(void) {
-    if (!unmounted() || !detached()) {
+void volume_recreate(void) {
+    if (!unmount_all() || !detached()) {
         volume_abandon();
         return;
     }
@@ -282,10 +260,10 @@ void volume_start_afresh(void) {
 
 void volume_close(void) {
     if (volume.mounted)
-        volume_start_afresh();
+        volume_recreate();
 }
 
-/* What has been abandoned may still be mounted, and stays. */
+/* Abandoned filesystems may still be mounted, and stay. */
 void volume_close_disk(void) {
     for (unsigned i = 0; i < slices; i++) {
         char dir[sizeof(volume.dir)];

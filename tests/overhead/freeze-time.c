@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * freeze-time: how long the freeze requests take, and how exact a deadline is. For a machine that
- * has nothing else to do. Prints TAP; the times are in its comments, one "# time NAME MICROSECONDS"
- * each.
+ * freeze-time: how long the freeze requests take and how exact a deadline is. For an idle machine.
+ * Prints TAP, and the times as comments of the form "# time NAME MICROSECONDS".
  *
- * A nested freeze must cost what the system call costs, whatever is dirty. How long that takes is
- * the machine's matter: without hardware virtualisation it is compared with a trivial request.
+ * A nested freeze must not cost more than a system call, however much data is dirty. What a system
+ * call costs depends on the machine: without hardware virtualisation, a trivial request is the
+ * reference.
  */
 #include <cpuid.h>
 #include <errno.h>
@@ -22,18 +22,19 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "../kernel/request_codes.h"
+#include "support/freeze_requests.h"
+#include "support/system.h"
+#include "support/tap.h"
 
 enum {
     ROUNDS = 9,         /* of a first freeze */
-    NESTED = 500,       /* of a nested one, within each */
+    NESTED = 500,       /* nested freezes in each round */
     EXPIRIES = 20,      /* each takes two seconds */
-    NESTED_NS = 5000,   /* for a nested freeze, with hardware virtualisation */
-    NESTED_TIMES = 12,  /* without it: so many times a trivial request, freeze and thaw together */
-    DIRTY_PERCENT = 50, /* more than when nothing is dirty, beyond which it is no accident */
+    NESTED_NS = 5000,   /* limit for a nested freeze, with hardware virtualisation */
+    NESTED_TIMES = 12,  /* limit without it: freeze and thaw, in trivial requests */
+    DIRTY_PERCENT = 50, /* limit for how much longer it takes with dirty data */
     DIRTY_MIB = 64,
 };
 
@@ -42,26 +43,15 @@ static struct {
     const char *type, *disk, *other_disk;
 } options;
 
-static int points, failures;
-
 static void point(bool good, const char* what) {
-    failures += !good;
-    printf("%sok %d - %s: %s\n", good ? "" : "not ", ++points, options.type, what);
+    tap_point(good, "%s: %s", options.type, what);
 }
 
 static void give_up(const char* what) {
-    printf("Bail out! %s: %s\n", what, strerror(errno));
-    exit(1);
+    tap_bail_out("%s: %s", what, strerror(errno));
 }
 
-/* ---- times ---------------------------------------------------------------------------------- */
-
-static int64_t now_ns(void) {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
+/* ---- times ----------------------------------------------------------------------------------- */
 
 static int compare(const void* a, const void* b) {
     int64_t left = *(const int64_t*)a, right = *(const int64_t*)b;
@@ -74,7 +64,7 @@ static int64_t median(int64_t* times, int count) {
     return times[count / 2];
 }
 
-static void say(const char* name, int64_t ns) {
+static void print_time(const char* name, int64_t ns) {
     printf("# time %s %.1f\n", name, (double)ns / 1000);
 }
 
@@ -89,7 +79,7 @@ static bool virtualised(void) {
     return !strncmp(name, "KVMKVMKVM", 9);
 }
 
-/* ---- two filesystems, one of them only to be dirty ------------------------------------------- */
+/* ---- two filesystems; the second one only provides dirty data -------------------------------- */
 
 struct place {
     const char* disk;
@@ -136,7 +126,7 @@ static void make_dirty(const struct place* place) {
     close(fd);
 }
 
-/* ---- what it takes to freeze ---------------------------------------------------------------- */
+/* ---- the time of a freeze -------------------------------------------------------------------- */
 
 static int64_t time_of(int fd, unsigned long code) {
     int argument = 0;
@@ -176,7 +166,7 @@ static void measure(const struct place* place, struct times* times, int round) {
     times->thaw[round] = time_of(place->fd, FITHAW);
 }
 
-/* With nothing dirty, and with both filesystems dirty, in turn: a machine's speed changes. */
+/* Alternates between clean and dirty filesystems, because a machine's speed changes. */
 static void freezes(const struct place* place, const struct place* other) {
     const int64_t trivial = time_of_trivial(place->fd);
     static struct times clean, dirty;
@@ -189,28 +179,30 @@ static void freezes(const struct place* place, const struct place* other) {
         make_dirty(other);
         measure(place, &dirty, round);
     }
-    say("trivial-request", trivial);
-    say("first-freeze", median(clean.first, ROUNDS));
-    say("last-thaw", median(clean.thaw, ROUNDS));
-    say("first-freeze-of-dirty", median(dirty.first, ROUNDS));
+    print_time("trivial-request", trivial);
+    print_time("first-freeze", median(clean.first, ROUNDS));
+    print_time("last-thaw", median(clean.thaw, ROUNDS));
+    print_time("first-freeze-of-dirty", median(dirty.first, ROUNDS));
     if (options.stock)
         return;
-    const int64_t nested = median(clean.nested, ROUNDS), beside = median(dirty.nested, ROUNDS);
-    say("nested-freeze-and-thaw", nested);
-    say("nested-freeze-and-thaw-beside-dirty", beside);
+    const int64_t nested = median(clean.nested, ROUNDS),
+                  nested_dirty = median(dirty.nested, ROUNDS);
+    print_time("nested-freeze-and-thaw", nested);
+    print_time("nested-freeze-and-thaw-with-dirty-data", nested_dirty);
     if (virtualised())
-        point(nested < 2 * NESTED_NS && beside < 2 * NESTED_NS,
+        point(nested < 2 * NESTED_NS && nested_dirty < 2 * NESTED_NS,
               "a nested freeze takes less than 5 us");
     else
-        point(nested < NESTED_TIMES * trivial && beside < NESTED_TIMES * trivial,
+        point(nested < NESTED_TIMES * trivial && nested_dirty < NESTED_TIMES * trivial,
               "a nested freeze takes no longer than a system call does");
-    /* median() has sorted them: the least is what the machine's other work has spared. */
-    point(100 * dirty.nested[0] < (100 + DIRTY_PERCENT) * clean.nested[0], "... whatever is dirty");
+    /* median() has sorted them: the minimum is least affected by the machine's other work. */
+    point(100 * dirty.nested[0] < (100 + DIRTY_PERCENT) * clean.nested[0],
+          "a nested freeze takes no longer when there is dirty data");
 }
 
-/* ---- how exact a deadline is ---------------------------------------------------------------- */
+/* ---- how exact a deadline is ----------------------------------------------------------------- */
 
-/* Writes whenever it is told to, and says when it was through. */
+/* Writes on request, and reports when the write ended. */
 static void serve_writes(const struct place* place, int channel) {
     char order;
 
@@ -240,7 +232,7 @@ static int start_writer(const struct place* place) {
     return channels[0];
 }
 
-/* From the deadline until a writer was through; gives up when that takes ten seconds. */
+/* From the deadline until a blocked write ends; gives up after ten seconds. */
 static int64_t lateness(const struct place* place, int writer) {
     enum { TIMEOUT = 2 };
     struct pollfd fd = {.fd = writer, .events = POLLIN};
@@ -253,7 +245,7 @@ static int64_t lateness(const struct place* place, int writer) {
     if (write(writer, "w", 1) != 1 || poll(&fd, 1, TIMEOUT * 1000 + 10000) != 1 ||
         read(writer, &ended, sizeof(ended)) != sizeof(ended))
         give_up("no thaw at the deadline");
-    /* The ended hold is forgotten, so that the next one is alone. */
+    /* Removes the ended hold, so that the next one is the only one. */
     if (ioctl(place->fd, FITHAW, 0) == 0 || errno != EINVAL)
         give_up("FITHAW after the deadline");
     return ended - deadline;
@@ -269,8 +261,8 @@ static void deadlines(const struct place* place) {
         times[i] = lateness(place, writer);
         early |= times[i] < -tick;
     }
-    say("lateness-median", median(times, EXPIRIES));
-    say("lateness-most", times[EXPIRIES - 1]);
+    print_time("lateness-median", median(times, EXPIRIES));
+    print_time("lateness-most", times[EXPIRIES - 1]);
     point(!early, "no deadline is early");
     point(times[EXPIRIES - 1] < bound,
           virtualised() ? "none of 20 is 50 ms late" : "none of 20 is 300 ms late");
@@ -278,7 +270,7 @@ static void deadlines(const struct place* place) {
     wait(NULL); /* it keeps the filesystem busy */
 }
 
-/* ---- all of it ------------------------------------------------------------------------------ */
+/* ---- the program ----------------------------------------------------------------------------- */
 
 static bool read_options(int argc, char** argv) {
     static const struct option known[] = {
@@ -314,6 +306,5 @@ int main(int argc, char** argv) {
     clear(&place);
     clear(&other);
     point(true, "measured, and unmounted");
-    printf("1..%d\n", points);
-    return failures ? 1 : 0;
+    return tap_finish();
 }

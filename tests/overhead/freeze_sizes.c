@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Compiled in a kernel's tree and never linked: what is to be known is the size of each symbol. */
+/* Compiled in a kernel tree and never linked: only the size of each symbol is of interest. */
 #include <linux/fs.h>
 
 char size_of_super_block[sizeof(struct super_block)];

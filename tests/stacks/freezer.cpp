@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// freezer MILLISECONDS fail|skip PATH...: freezes as a group, within that time (0: whatever it
-// takes), says in which order, and thaws when its standard input ends.
+// freezer MILLISECONDS fail|skip PATH...: freezes the paths as a group, within that time (0: no
+// limit), prints the order, and thaws when standard input ends.
 #include <libfreeze/freeze.hpp>
 
 #include <cstring>
@@ -14,7 +14,7 @@ int main(int argc, char** argv) try {
     }
     libfreeze::Options options;
     options.acquire_timeout = std::chrono::milliseconds(std::stoi(argv[1]));
-    options.flush_budget = options.flush_budget.zero(); // the freeze shall have something to write
+    options.flush_budget = options.flush_budget.zero(); // so that the freeze itself has to write
     if (std::strcmp(argv[2], "skip") == 0) {
         options.unfreezable = libfreeze::Unfreezable::skip;
     }

@@ -1,46 +1,44 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// stuck-writer FILE: a program that has begun to write to the filesystem of the file, and no freeze
-// of that gets through before it is let go, when the standard input ends.
-#include <cerrno>
+// stuck-writer FILE: is stuck in the middle of a write to the filesystem of FILE, so that no freeze
+// of it completes, until standard input ends.
+#include "support/stuck_writer.h"
+#include "support/child.hpp"
+
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <system_error>
 
 #include <fcntl.h>
-#include <sys/fanotify.h>
-#include <sys/wait.h>
-#include <unistd.h>
+
+using namespace std::chrono_literals;
 
 namespace {
 
-void require(bool done, const char* what) {
-    if (!done) {
-        throw std::system_error(errno, std::system_category(), what);
+int require(int result, const char* what) {
+    if (result < 0) {
+        throw std::system_error(-result, std::system_category(), what);
     }
+    return result;
 }
 
 } // namespace
 
 int main(int argc, char** argv) try {
-    require(argc == 2, "usage: stuck-writer FILE");
-    std::ofstream(argv[1]).put('x');
-    const int events = ::fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY | O_CLOEXEC);
-    require(events >= 0, "fanotify_init");
-    require(::fanotify_mark(events, FAN_MARK_ADD, FAN_OPEN_PERM, AT_FDCWD, argv[1]) == 0,
-            "fanotify_mark");
-    if (::fork() == 0) { // to truncate is to write, and begins before the permission is asked for
-        ::_exit(::open(argv[1], O_WRONLY | O_TRUNC | O_CLOEXEC) < 0 ? 1 : 0);
+    if (argc != 2) {
+        (void)std::fputs("usage: stuck-writer FILE\n", stderr);
+        return 2;
     }
-    fanotify_event_metadata event{};
-    require(::read(events, &event, sizeof(event)) == ssize_t{sizeof(event)}, "read");
-    std::puts("stuck");
-    std::fflush(stdout);
-    std::getchar();
-    const fanotify_response allow{event.fd, FAN_ALLOW};
-    require(::write(events, &allow, sizeof(allow)) == ssize_t{sizeof(allow)}, "write");
-    int status = 1;
-    require(::wait(&status) > 0 && status == 0, "the writer");
+    std::ofstream(argv[1]).put('x');
+    const int listener = require(hold_opens(AT_FDCWD, argv[1]), "fanotify");
+    testing::Child opener([&] { return open_truncating(AT_FDCWD, argv[1]) == 0 ? 0 : 1; });
+    require(wait_for_open(listener, -1), "poll");
+    (void)std::puts("stuck");
+    (void)std::fflush(stdout);
+    (void)std::getchar();
+    require(allow_open(listener), "allow");
+    return opener.ends_within(60s) ? opener.status : 1;
 } catch (const std::exception& problem) {
-    std::printf("stuck-writer: %s\n", problem.what());
+    (void)std::printf("stuck-writer: %s\n", problem.what());
     return 1;
 }

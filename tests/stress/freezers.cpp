@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Freezers, and one who kills freezers and comes to the rescue. */
+/* Freezers, and an actor that kills freezers and then thaws for them. */
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -7,9 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../kernel/request_codes.h"
 #include "freezing.hpp"
 #include "shared.hpp"
+#include "support/freeze_requests.h"
 #include "volume.hpp"
 
 namespace {
@@ -28,7 +28,7 @@ int64_t latest_write_begun() {
     return latest;
 }
 
-bool somebody_waits() {
+bool a_writer_waits() {
     for (const Actor& actor : shared->actors)
         if (actor.begun > actor.ended)
             return true;
@@ -51,21 +51,20 @@ int reset(int fd, int timeout) {
     return error_of(ioctl(fd, FIFREEZE_RESET_TIMEOUT, &argument));
 }
 
-/* ---- what must not happen while it is frozen ------------------------------------------------- */
+/* ---- checks while it is frozen --------------------------------------------------------------- */
 
 Window::Window() : written_(written()), begun_(now_ns()) {}
 
 void Window::look() {
     latest_ = latest_write_begun();
-    waited_ = somebody_waits();
+    waited_ = a_writer_waits();
     now_written_ = written();
     looked_ = now_ns();
 }
 
-/* Once it is sure that it was frozen all along. */
 void Window::judge(const char* by, Broken write_kind, Broken device_kind) const {
     if (latest_ > begun_)
-        broken(write_kind, "frozen by %s: a write that began %.6f s after the freeze has ended", by,
+        broken(write_kind, "frozen by %s: a write succeeded that began %.6f s after the freeze", by,
                static_cast<double>(latest_ - begun_) / second);
     if (now_written_ != written_)
         broken(device_kind, "frozen by %s: %llu sectors were written within %.3f s", by,
@@ -76,11 +75,11 @@ void Window::judge(const char* by, Broken write_kind, Broken device_kind) const 
         did(Done::contended);
 }
 
-/* ---- holds ---------------------------------------------------------------------------------- */
+/* ---- holds ----------------------------------------------------------------------------------- */
 
 namespace {
 
-/* The holds of one process, one on top of the other. */
+/* The nested holds of one process. */
 class Holds {
 public:
     Holds(Self& self, int fd) : self_(self), fd_(fd) {}
@@ -111,7 +110,7 @@ public:
             earliest_ = begun + 3 * second;
     }
 
-    /* True if the first one was live to the end, and so the filesystem frozen. */
+    /* True if the first one was live until now, so that the filesystem was frozen. */
     bool drop_all() {
         int error = 0;
         for (; count_ > 0; count_--) {
@@ -130,7 +129,7 @@ private:
 
     Self& self_;
     int fd_, count_ = 0;
-    int64_t earliest_ = 0; /* when the first of them may end by itself */
+    int64_t earliest_ = 0; /* when the first of them may expire */
     Interference interference_;
 };
 
@@ -156,8 +155,8 @@ void freeze_and_check(Self& self) {
     }
 }
 
-/* Stays past its deadline: the hold must have ended by then, and this process be told. */
-void overstay(Self& self) {
+/* Sleeps past its deadline: then the hold must have ended, and the thaw must report it. */
+void freeze_past_deadline(Self& self) {
     while (self.go_on()) {
         Root root;
         if (!root)
@@ -167,7 +166,7 @@ void overstay(Self& self) {
             broken(Broken::result, "freeze for 2 s: %s", name_of(error));
             continue;
         }
-        sleep_ms(2000 + 4000 * slowness());
+        sleep_ms(static_cast<int>(2000 + 4000 * slowness()));
         error = thaw(root.fd());
         if (error == EINVAL)
             did(Done::expiries);
@@ -177,7 +176,7 @@ void overstay(Self& self) {
     }
 }
 
-/* ---- killed freezers, and their rescue ------------------------------------------------------ */
+/* ---- killed freezers, and thaws for them ----------------------------------------------------- */
 
 namespace {
 
@@ -190,7 +189,7 @@ namespace {
     _exit(1);
 }
 
-/* Kills one: either once it has frozen, or at any moment, also while it freezes. */
+/* Kills a freezer: either after its freeze or at a random moment, possibly during the freeze. */
 void kill_a_freezer(Self& self, int timeout) {
     const bool at_once = self.once_in(2);
     self.actor.did_freeze = false;
@@ -207,7 +206,7 @@ void kill_a_freezer(Self& self, int timeout) {
 
 } // namespace
 
-/* This process never freezes: it may thaw for anybody, and does for the dead first. */
+/* This process never freezes, so its thaw may end any hold, those of dead processes first. */
 void kill_freezers(Self& self) {
     while (self.go_on()) {
         Root root;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The requests, and what must hold while they keep the filesystem frozen. */
+/* The requests, and the conditions that must hold while they keep the filesystem frozen. */
 #ifndef FREEZING_HPP
 #define FREEZING_HPP
 
@@ -12,12 +12,12 @@ int freeze(int fd, int timeout);
 int thaw(int fd);
 int reset(int fd, int timeout);
 
-/* From when the filesystem is frozen until somebody looks: nothing may have been written. */
+/* The time from a freeze to look(), in which nothing may have been written. */
 class Window {
 public:
     Window();
     void look();
-    /* Once it is certain that the filesystem was frozen all along. */
+    /* Call it once it is certain that the filesystem was frozen all the time. */
     void judge(const char* by, Broken write_kind, Broken device_kind) const;
 
 private:

@@ -1,78 +1,75 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * freeze-stress: freezers, snapshotters, writers and mounters on one filesystem, all at once.
- * While a hold lives nobody may write, whatever the others do. Prints TAP.
+ * freeze-stress: freezers, snapshotters, writers and mounters on one filesystem at the same time.
+ * While a hold is live no write may succeed, whatever the others do. Prints TAP.
  */
+#include <algorithm>
 #include <cerrno>
-#include <csignal>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <ctime>
 #include <functional>
 #include <getopt.h>
+#include <list>
 #include <string>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
-#include <vector>
 
-#include "dm.hpp"
 #include "freezing.hpp"
 #include "shared.hpp"
+#include "support/child.hpp"
+#include "support/clock.hpp"
+#include "support/dm.h"
+#include "support/tap.h"
 #include "volume.hpp"
+
+using namespace std::chrono;
+using namespace std::chrono_literals;
 
 namespace {
 
-/* ---- processes that may block: given up, never waited for ------------------------------------ */
+/* ---- processes that may block: given up after a deadline ------------------------------------- */
 
-int patience_ms() {
-    return 30'000 * slowness();
+std::chrono::milliseconds block_timeout() {
+    return std::chrono::milliseconds(static_cast<int>(30'000 * slowness()));
 }
 
-std::string first_lines_of(pid_t pid, const char* name) {
-    const std::string path = "/proc/" + std::to_string(pid) + "/" + name;
-    char text[600];
-    FILE* file = fopen(path.c_str(), "re");
-    size_t length = file ? fread(text, 1, sizeof(text), file) : 0;
-    if (file)
-        fclose(file);
-    return std::string(text, length);
+std::string read_proc(pid_t pid, const char* name) {
+    char text[600] = "";
+    read_file(("/proc/" + std::to_string(pid) + "/" + name).c_str(), text, sizeof(text));
+    return text;
 }
 
-void say_where(const char* name, pid_t pid) {
-    printf("# %s (%d) hangs in %s\n", name, pid, first_lines_of(pid, "wchan").c_str());
-    std::string stack = first_lines_of(pid, "stack");
+void print_where(const char* name, pid_t pid) {
+    printf("# %s (%d) hangs in %s\n", name, pid, read_proc(pid, "wchan").c_str());
+    std::string stack = read_proc(pid, "stack");
     for (size_t at = 0, end = 0; end != std::string::npos && at < stack.size(); at = end + 1) {
         end = stack.find('\n', at);
         printf("#   %s\n", stack.substr(at, end - at).c_str());
     }
 }
 
-/* The exit status, or -1 if it does not end in time. */
-int status_of(const char* name, pid_t pid, int within_ms) {
-    int status = 0;
-    for (int waited = 0; waitpid(pid, &status, WNOHANG) == 0; waited += 20) {
-        if (waited >= within_ms) {
-            say_where(name, pid);
-            kill(pid, SIGKILL);
-            return -1;
-        }
-        sleep_ms(20);
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+/* Whether a child ends with status 0 in time. */
+bool succeeds(const char* name, testing::Child& child, std::chrono::milliseconds time) {
+    if (child.ends_within(time))
+        return child.status == 0;
+    print_where(name, child.pid());
+    child.kill();
+    return false;
 }
 
-/* @what gives an errno or 0; -1 if it does not end. */
-int elsewhere(const char* name, const std::function<int()>& what) {
-    fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0)
-        _exit(what());
-    return status_of(name, pid, patience_ms());
+/* The result of @work, an errno or 0; -1 if it does not end. */
+int elsewhere(const char* name, const std::function<int()>& work) {
+    testing::Child child(work);
+    if (child.ends_within(block_timeout()))
+        return child.status;
+    print_where(name, child.pid());
+    return -1;
 }
 
-/* ---- the actors ----------------------------------------------------------------------------- */
+/* ---- the actors ------------------------------------------------------------------------------ */
 
 struct Role {
     const char* name;
@@ -80,59 +77,64 @@ struct Role {
     int count;
 };
 constexpr Role roles[] = {
-    {"writer, buffered", write_buffered, 2},  {"writer, O_DIRECT", write_direct, 1},
-    {"writer, mmap", write_mapped, 1},        {"writer, io_uring", write_uring, 1},
-    {"freezer", freeze_and_check, 3},         {"freezer that overstays", overstay, 1},
-    {"killer of freezers", kill_freezers, 1}, {"snapshotter", take_snapshots, 1},
+    {"writer, buffered", write_buffered, 2},
+    {"writer, O_DIRECT", write_direct, 1},
+    {"writer, mmap", write_mapped, 1},
+    {"writer, io_uring", write_uring, 1},
+    {"freezer", freeze_and_check, 3},
+    {"freezer past its deadline", freeze_past_deadline, 1},
+    {"killer of freezers", kill_freezers, 1},
+    {"snapshotter", take_snapshots, 1},
     {"mounter", mount_and_unmount, 1},
 };
 constexpr Role sysrq_role = {"sysrq-j", press_sysrq_j, 1};
 
 struct Process {
+    Process(const Role& role, Actor& its_actor, const std::function<int()>& work)
+        : name(role.name), actor(its_actor), child(work) {}
+
     const char* name;
-    pid_t pid;
-    Actor* actor;
+    Actor& actor;
+    testing::Child child;
 };
-std::vector<Process> cast;
+std::list<Process> processes;
 
 void start(const Role& role) {
     for (int i = 0; i < role.count; i++) {
-        Actor& actor = shared->actors[cast.size()];
+        const auto number = static_cast<unsigned>(processes.size());
+        Actor& actor = shared->actors[number];
         actor.beat = now_ns();
-        fflush(stdout);
-        pid_t pid = fork();
-        if (pid == 0) {
-            Self self{actor,
-                      std::mt19937(options.seed * 1000 + static_cast<unsigned>(cast.size()))};
+        const auto work = [&] {
+            Self self{actor, std::mt19937(options.seed * 1000 + number)};
             role.play(self);
-            _exit(0);
-        }
-        cast.push_back({role.name, pid, &actor});
+            return 0;
+        };
+        processes.emplace_back(role, actor, work);
     }
 }
 
-/* Everybody must come round again and again. */
+/* Every actor must begin a new round again and again. */
 bool all_go_on() {
     bool good = true;
-    for (const Process& process : cast) {
-        if (waitpid(process.pid, nullptr, WNOHANG) != 0) {
-            printf("# %s has gone\n", process.name);
+    for (Process& process : processes) {
+        if (process.child.ends_within(0ms)) {
+            printf("# %s has ended\n", process.name);
             good = false;
-        } else if (now_ns() - process.actor->beat > patience_ms() * 2'000'000LL) {
-            say_where(process.name, process.pid);
+        } else if (now_ns() - process.actor.beat > 2 * nanoseconds(block_timeout()).count()) {
+            print_where(process.name, process.child.pid());
             good = false;
         }
     }
     return good;
 }
 
-/* In all in this time, not each. */
+/* All of them within this time, not each. */
 bool all_end() {
-    const int64_t latest = now_ns() + 2'000'000LL * patience_ms();
+    const auto latest = testing::Clock::now() + 2 * block_timeout();
     bool good = true;
-    for (const Process& process : cast) {
-        const auto left = static_cast<int>((latest - now_ns()) / 1'000'000);
-        good &= status_of(process.name, process.pid, left) == 0;
+    for (Process& process : processes) {
+        const auto left = duration_cast<milliseconds>(latest - testing::Clock::now());
+        good &= succeeds(process.name, process.child, std::max(left, 0ms));
     }
     return good;
 }
@@ -141,16 +143,16 @@ uint64_t times_done(Done what) {
     return shared->done[static_cast<int>(what)];
 }
 
-/* Else the run says nothing. A machine as slow as a debugging kernel may find no moment when
-   nobody has it frozen and no file is open. */
-bool may_lack(Done what) {
+/* A run without all of these proves nothing. A machine as slow as a debugging kernel may find no
+   moment when the filesystem is not frozen and no file is open. */
+bool may_be_missing(Done what) {
     return (what == Done::remounts && slowness() > 1) || (what == Done::sysrqs && !options.sysrq) ||
            (what == Done::suspends && !volume.dm_freezes);
 }
 
 bool all_was_done() {
     for (int i = 0; i < static_cast<int>(Done::count); i++)
-        if (times_done(static_cast<Done>(i)) == 0 && !may_lack(static_cast<Done>(i)))
+        if (times_done(static_cast<Done>(i)) == 0 && !may_be_missing(static_cast<Done>(i)))
             return false;
     return true;
 }
@@ -159,7 +161,7 @@ bool enough_was_done() {
     return all_was_done() && times_done(Done::windows) >= options.windows;
 }
 
-/* Three times as long at the most, where a machine is too slow to do enough. */
+/* Up to three times as long, if the machine is too slow to do enough. */
 bool play() {
     for (const Role& role : roles)
         start(role);
@@ -178,7 +180,7 @@ bool play() {
     return all_end() && good;
 }
 
-/* ---- afterwards ----------------------------------------------------------------------------- */
+/* ---- after the run --------------------------------------------------------------------------- */
 
 int write_a_byte() {
     Root root;
@@ -197,20 +199,16 @@ int thaw_once() {
     return root ? thaw(root.fd()) : ENODEV;
 }
 
-/* Its device's count must have stayed right through it all. */
+/* The freeze count of its device must still be right. */
 bool suspend_still_freezes() {
     if (!volume.dm_freezes)
         return true;
-    if (elsewhere("suspend", [] { return dm_suspend(origin_name); }))
+    if (elsewhere("suspend", [] { return dm_suspend(origin_name, 0); }))
         return false;
-    fflush(stdout);
-    pid_t writer = fork();
-    if (writer == 0)
-        _exit(write_a_byte());
-    sleep_ms(1000 * slowness());
-    bool waits = waitpid(writer, nullptr, WNOHANG) == 0;
-    bool good = waits && !elsewhere("resume", [] { return dm_resume(origin_name); });
-    return good && status_of("writer", writer, patience_ms()) == 0;
+    testing::Child writer(write_a_byte);
+    const bool waits = !writer.ends_within(milliseconds(static_cast<int>(1000 * slowness())));
+    const bool good = waits && !elsewhere("resume", [] { return dm_resume(origin_name); });
+    return good && succeeds("writer", writer, block_timeout());
 }
 
 std::string unmount_and_check() {
@@ -221,15 +219,10 @@ std::string unmount_and_check() {
     return complaint.empty() ? remove_volume() : complaint;
 }
 
-/* ---- the verdict ---------------------------------------------------------------------------- */
-
-int points, failures;
+/* ---- the verdict ----------------------------------------------------------------------------- */
 
 void point(bool good, const char* what, const std::string& why = "") {
-    points++;
-    failures += good ? 0 : 1;
-    printf("%s %d - %s: %s\n", good ? "ok" : "not ok", points, options.type.c_str(), what);
-    if (!good)
+    if (!tap_point(good, "%s: %s", options.type.c_str(), what))
         printf("# seed %u%s%s\n", options.seed, why.empty() ? "" : ": ", why.c_str());
 }
 
@@ -237,44 +230,47 @@ bool none(Broken what) {
     return shared->broken[static_cast<int>(what)] == 0;
 }
 
-void say_what_was_done() {
+void print_what_was_done() {
     for (int i = 0; i < static_cast<int>(Done::count); i++)
         printf("# %s: %llu\n", done_names[i],
                static_cast<unsigned long long>(times_done(static_cast<Done>(i))));
 }
 
-void judge(bool everybody_ended) {
-    point(none(Broken::result), "each call came to what it may come to");
-    point(none(Broken::write), "no write got through a live hold");
-    point(none(Broken::device), "nothing was written to the device under a live hold");
+void judge(bool all_ended) {
+    point(none(Broken::result), "each call returned a result that the contract allows");
+    point(none(Broken::write), "no write succeeded while a hold was live");
+    point(none(Broken::device), "the device was not written to while a hold was live");
     if (volume.dm_freezes)
-        point(none(Broken::suspended), "nor while the device was suspended");
-    point(none(Broken::snapshot), "snapshots under a live hold are clean");
-    say_what_was_done();
+        point(none(Broken::suspended), "neither happened while the device was suspended");
+    point(none(Broken::snapshot), "snapshots taken while a hold was live are clean");
+    print_what_was_done();
     point(all_was_done(), "everything was done at least once");
     if (options.windows)
-        point(times_done(Done::windows) >= options.windows, "as many freezes as were asked for",
+        point(times_done(Done::windows) >= options.windows,
+              "there were as many freezes as requested",
               std::to_string(times_done(Done::windows)) + " of " + std::to_string(options.windows));
-    point(everybody_ended, "nobody hangs, and all have come to an end");
+    point(all_ended, "no process hangs, and all end");
     int error = elsewhere("writer", write_a_byte);
-    point(error == 0, "a write gets through", error < 0 ? "blocked" : name_of(error));
+    point(error == 0, "a write succeeds", error < 0 ? "blocked" : name_of(error));
     error = elsewhere("thaw", thaw_once);
     point(error == EINVAL, "nothing is left frozen", name_of(error));
-    if (!everybody_ended)
+    if (!all_ended)
         return;
     point(suspend_still_freezes(), "a suspend still freezes");
     const std::string why = unmount_and_check();
-    point(why.empty(), "it can be unmounted, is clean, and its device can be removed", why);
+    point(why.empty(), "the filesystem can be unmounted, is clean, and its device can be removed",
+          why);
 }
 
-/* ---- options -------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 int usage() {
     fprintf(stderr, "usage: freeze-stress [--seconds N] [--windows W] [--seed S] [--sysrq] "
                     "--fs TYPE DISK\n"
                     "TYPE is ext4, xfs, btrfs or f2fs. Everything on DISK is destroyed.\n"
-                    "W holds at least must be looked at while they are live.\n"
-                    "--sysrq thaws every filesystem of the machine now and then.\n");
+                    "W is the number of holds that must be checked while they are live.\n"
+                    "S is 1 by default; with 0 it comes from the clock.\n"
+                    "--sysrq occasionally thaws every filesystem of the machine.\n");
     return 2;
 }
 
@@ -299,6 +295,8 @@ bool read_options(int argc, char** argv) {
     }
     if (optind < argc)
         options.disk = argv[optind];
+    if (options.seed == 0)
+        options.seed = static_cast<unsigned>(time(nullptr));
     return !options.type.empty() && !options.disk.empty() && options.seconds > 0;
 }
 
@@ -314,12 +312,9 @@ int main(int argc, char** argv) {
         return 2;
     shared = new (memory) Shared{};
     const std::string error = make_volume();
-    if (!error.empty()) {
-        printf("Bail out! %s\n", error.c_str());
-        return 1;
-    }
+    if (!error.empty())
+        tap_bail_out("%s", error.c_str());
     printf("# %s, seed %u, %d s\n", options.type.c_str(), options.seed, options.seconds);
     judge(play());
-    printf("1..%d\n", points);
-    return failures ? 1 : 0;
+    return tap_finish();
 }

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Those who pull the ground from under the others: remount, lazy unmount, mount, sysrq-j. */
+/* Actors that remount, unmount and mount the filesystem, and one that presses sysrq-j. */
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include "shared.hpp"
+#include "support/kernel_log.h"
 #include "volume.hpp"
 
 namespace {
@@ -35,7 +33,7 @@ bool make_read_only(Self& self) {
     return !error;
 }
 
-/* Others freeze and thaw it meanwhile, and writers are refused. */
+/* Meanwhile others freeze and thaw it, and writers get EROFS. */
 void make_read_only_for_a_moment(Self& self) {
     if (!make_read_only(self))
         return;
@@ -49,7 +47,7 @@ void make_read_only_for_a_moment(Self& self) {
     did(Done::remounts);
 }
 
-/* The others keep the superblock. If none does, a suspended device cannot be mounted. */
+/* Other actors keep the superblock. If none does, a suspended device cannot be mounted. */
 void mount_again(Self& self) {
     if (umount2(volume.dir.c_str(), MNT_DETACH)) {
         broken(Broken::result, "umount -l: %s", name_of(errno));
@@ -65,24 +63,6 @@ void mount_again(Self& self) {
     did(Done::mounts);
 }
 
-/* The kernel says when it is done, which may be long after. */
-bool said_on(int log, const char* text, int seconds) {
-    char record[2048];
-    for (int i = 0; i < seconds; i++) {
-        pollfd fd{log, POLLIN, 0};
-        poll(&fd, 1, 1000);
-        for (;;) {
-            ssize_t length = read(log, record, sizeof(record) - 1);
-            if (length <= 0 && errno != EPIPE)
-                break;
-            record[length > 0 ? length : 0] = 0;
-            if (strstr(record, text))
-                return true;
-        }
-    }
-    return false;
-}
-
 } // namespace
 
 void mount_and_unmount(Self& self) {
@@ -96,13 +76,13 @@ void mount_and_unmount(Self& self) {
 }
 
 void press_sysrq_j(Self& self) {
-    int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    int trigger = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
-    lseek(log, 0, SEEK_END);
+    const int log = log_mark();
+    const int trigger = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
     while (self.go_on()) {
         shared->sysrqs_begun++;
-        if (write(trigger, "j", 1) != 1 || !said_on(log, "Emergency Thaw complete", 60)) {
-            broken(Broken::result, "sysrq-j does not come to an end");
+        if (write(trigger, "j", 1) != 1 ||
+            !log_wait(log, emergency_thaw_complete, nullptr, 60'000)) {
+            broken(Broken::result, "sysrq-j does not end");
             return;
         }
         shared->sysrqs_ended++;

@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <fcntl.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -17,7 +16,7 @@ Shared* shared;
 Options options;
 
 namespace {
-constexpr unsigned most_messages = 8; /* of a kind */
+constexpr unsigned most_messages = 8; /* of each kind */
 }
 
 void broken(Broken what, const char* format, ...) {
@@ -35,34 +34,6 @@ void did(Done what) {
     shared->done[static_cast<int>(what)]++;
 }
 
-namespace {
-
-int64_t read_clock(clockid_t clock) {
-    timespec now{};
-    clock_gettime(clock, &now);
-    return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
-}
-
-} // namespace
-
-int64_t now_ns() {
-    return read_clock(CLOCK_MONOTONIC);
-}
-
-int64_t latest_tick() {
-    return read_clock(CLOCK_MONOTONIC_COARSE);
-}
-
-void sleep_ms(int ms) {
-    timespec time{ms / 1000, ms % 1000 * 1'000'000L};
-    nanosleep(&time, nullptr);
-}
-
-int slowness() {
-    const char* flavour = getenv("LIBFREEZE_FLAVOUR");
-    return flavour && !strncmp(flavour, "debug", 5) ? 3 : 1;
-}
-
 bool Self::go_on() {
     actor.beat = now_ns();
     return !shared->stop;
@@ -72,7 +43,7 @@ std::string Self::name(const char* what) const {
     return what + std::to_string(&actor - shared->actors);
 }
 
-/* Counted before and after: one that is under way now or was then may take a hold any time. */
+/* Counts ended ones before and begun ones after: one in between may end a hold at any time. */
 Interference::Interference() : rescues_(shared->rescues_ended), sysrqs_(shared->sysrqs_ended) {}
 
 bool Interference::sysrq_possible() const {
@@ -83,7 +54,7 @@ bool Interference::possible() const {
     return shared->rescues_begun != rescues_ || sysrq_possible();
 }
 
-/* After a lazy unmount the path leads to the directory below, which must not be touched. */
+/* After a lazy unmount the path names the underlying directory, which must not be used. */
 Root::Root() : fd_(open(volume.dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
     struct statfs status {};
     if (fd_ >= 0 && (fstatfs(fd_, &status) || status.f_type != volume.magic)) {
@@ -99,6 +70,6 @@ Root::~Root() {
 }
 
 const char* name_of(int error) {
-    const char* name = error ? strerrorname_np(error) : "0";
+    const char* name = error ? strerrorname_np(std::abs(error)) : "0";
     return name ? name : "?";
 }

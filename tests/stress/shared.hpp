@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What all actors of the stress test share: the volume, what they have counted, what went wrong.
- * An actor is a process of its own, since on a frozen filesystem it may block for ever.
+ * Shared by all actors of the stress test: the volume, counters, and failures. Each actor is a
+ * process, because it may block forever on a frozen filesystem.
  */
 #ifndef SHARED_HPP
 #define SHARED_HPP
@@ -11,21 +11,23 @@
 #include <random>
 #include <string>
 
-/* What went wrong, by the invariant that it breaks. */
+#include "support/system.h"
+
+/* The invariants that can be broken. */
 enum class Broken {
-    result,    /* a call came to what the contract does not allow there */
-    write,     /* a write began and ended while a hold was live all along */
-    device,    /* something was written to the device meanwhile */
-    suspended, /* either of them while the device was suspended */
+    result,    /* a call returned a result that the contract does not allow */
+    write,     /* a write began and ended while a hold was live all the time */
+    device,    /* the device was written to while a hold was live */
+    suspended, /* either of these while the device was suspended */
     snapshot,  /* a snapshot of a frozen filesystem is not clean */
     count,
 };
 
-/* What has been done, so that a run that did nothing cannot pass. */
+/* What a run has done, so that a run that did nothing cannot pass. */
 enum class Done {
     freezes,
-    windows,   /* holds that were live from freeze to thaw, and looked at */
-    contended, /* ... while a writer had to wait */
+    windows,   /* holds that were live from freeze to thaw, and were checked */
+    contended, /* ... while a writer was blocked */
     expiries,
     resets,
     kills,
@@ -46,18 +48,18 @@ constexpr int max_actors = 24;
 
 /* Shared by all processes. */
 struct Actor {
-    std::atomic<int64_t> beat;         /* now_ns() at the start of its present round */
+    std::atomic<int64_t> beat;         /* now_ns() at the start of its current round */
     std::atomic<int64_t> latest_begun; /* the latest beginning of any write that has ended */
     std::atomic<uint64_t> begun, ended;
-    std::atomic<bool> did_freeze; /* one that is to be killed says so */
+    std::atomic<bool> did_freeze; /* set by a freezer that will be killed */
 };
 
 struct Shared {
     std::atomic<bool> stop;
-    std::atomic<bool> closed; /* writers are asked to have no file open */
+    std::atomic<bool> closed; /* writers must close their files */
     std::atomic<unsigned> broken[static_cast<int>(Broken::count)];
     std::atomic<uint64_t> done[static_cast<int>(Done::count)];
-    /* Thaws that may take anybody's hold: how many have begun, and how many of them ended. */
+    /* Thaws that may end any process's hold: how many have begun, and how many have ended. */
     std::atomic<uint64_t> rescues_begun, rescues_ended;
     std::atomic<uint64_t> sysrqs_begun, sysrqs_ended;
     Actor actors[max_actors];
@@ -69,7 +71,7 @@ struct Options {
     std::string type, disk;
     int seconds = 30;
     unsigned seed = 1;
-    uint64_t windows = 0; /* as many at least, if asked for */
+    uint64_t windows = 0; /* the required minimum */
     bool sysrq = false;
 };
 extern Options options;
@@ -77,25 +79,18 @@ extern Options options;
 void broken(Broken what, const char* format, ...) __attribute__((format(printf, 2, 3)));
 void did(Done what);
 
-int64_t now_ns();
-/* Up to when this machine has counted, which is where the kernel counts deadlines from. */
-int64_t latest_tick();
-void sleep_ms(int ms);
-/* How much longer than usual anything may take here. */
-int slowness();
-
-/* Who is running, and its dice. */
+/* The running actor and its random numbers. */
 struct Self {
     Actor& actor;
-    std::mt19937 dice;
+    std::mt19937 random;
 
-    int below(int limit) { return static_cast<int>(dice() % static_cast<unsigned>(limit)); }
+    int below(int limit) { return static_cast<int>(random() % static_cast<unsigned>(limit)); }
     bool once_in(int times) { return below(times) == 0; }
-    bool go_on();                             /* says that it is alive, too */
-    std::string name(const char* what) const; /* of a file of its own */
+    bool go_on();                             /* also reports that it is alive */
+    std::string name(const char* what) const; /* of a file that only it uses */
 };
 
-/* Tells whether anything but the owner may have ended a hold since some time. */
+/* Whether anything but its owner may have ended a hold since the construction of this. */
 class Interference {
 public:
     Interference();
@@ -106,7 +101,7 @@ private:
     uint64_t rescues_, sysrqs_;
 };
 
-/* The root of the filesystem under test, or nothing while that is not mounted. */
+/* The root of the filesystem under test; false while that is not mounted. */
 class Root {
 public:
     Root();
@@ -120,7 +115,7 @@ private:
     int fd_;
 };
 
-/* The errno's name, or "0". */
+/* The name of an errno or -errno, or "0". */
 const char* name_of(int error);
 
 /* ---- the actors' rounds, until shared->stop -------------------------------------------------- */
@@ -130,7 +125,7 @@ void write_direct(Self& self);
 void write_mapped(Self& self);
 void write_uring(Self& self);
 void freeze_and_check(Self& self);
-void overstay(Self& self);
+void freeze_past_deadline(Self& self);
 void kill_freezers(Self& self);
 void take_snapshots(Self& self);
 void mount_and_unmount(Self& self);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One who suspends the device, and takes snapshots of it as LVM does. */
-#include "dm.hpp"
+/* An actor that suspends the device and takes snapshots of it, as LVM does. */
+#include <linux/dm-ioctl.h>
+
 #include "freezing.hpp"
 #include "shared.hpp"
+#include "support/dm.h"
 #include "volume.hpp"
 
 namespace {
@@ -14,13 +16,13 @@ bool succeeded(const char* what, int error) {
 }
 
 bool suspend() {
-    bool good = succeeded("suspend", dm_suspend(origin_name));
+    bool good = succeeded("suspend", dm_suspend(origin_name, 0));
     if (good)
         did(Done::suspends);
     return good;
 }
 
-/* Nobody but sysrq-j can thaw what a suspend has frozen. */
+/* Only sysrq-j can thaw the freeze of a suspend. */
 void suspend_and_look(Self& self) {
     Root keeps_it_mounted;
     if (!keeps_it_mounted || !volume.dm_freezes)
@@ -36,9 +38,9 @@ void suspend_and_look(Self& self) {
     succeeded("resume", dm_resume(origin_name));
 }
 
-/* It is the hold that must have frozen the filesystem for a snapshot, not the suspend. */
+/* For a snapshot, the hold must have frozen the filesystem, not the suspend. */
 bool suspend_for(bool add) {
-    return add ? succeeded("suspend", dm_suspend(origin_name, false)) : suspend();
+    return add ? succeeded("suspend", dm_suspend(origin_name, DM_SKIP_LOCKFS_FLAG)) : suspend();
 }
 
 /* Activates or removes the snapshot while the origin is suspended. */
@@ -50,7 +52,7 @@ bool change_snapshot(bool add) {
     return succeeded("resume", dm_resume(origin_name)) && good;
 }
 
-/* A hold that was live from before the snapshot to after it: then that must be clean. */
+/* A snapshot must be clean if a hold was live from before it to after it. */
 void snapshot_of_a_frozen() {
     Root root;
     if (!root || !succeeded("load", load_snapshot()))

@@ -6,18 +6,17 @@
 #include <cstdlib>
 #include <linux/magic.h>
 #include <sys/mount.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
-#include "dm.hpp"
 #include "shared.hpp"
+#include "support/dm.h"
 
 Volume volume;
 
 namespace {
 
 constexpr uint64_t mib = (1 << 20) / 512; /* in sectors */
-constexpr uint64_t size = 320 * mib;      /* mkfs.xfs wants 300 */
+constexpr uint64_t size = 320 * mib;      /* mkfs.xfs needs 300 */
 constexpr uint64_t store_size = 128 * mib;
 constexpr const char* base = "stress-base";
 constexpr const char* store = "stress-store";
@@ -42,14 +41,9 @@ const Type* type() {
     return nullptr;
 }
 
-/* Until 6.12, btrfs opens its devices without telling the block layer what to freeze. */
+/* Up to 6.12, btrfs does not register its superblock with its devices. */
 bool dm_freezes() {
-    utsname kernel{};
-    int version = 0, patchlevel = 0;
-    if (options.type != "btrfs")
-        return true;
-    return !uname(&kernel) && sscanf(kernel.release, "%d.%d", &version, &patchlevel) == 2 &&
-           (version > 6 || (version == 6 && patchlevel > 12));
+    return options.type != "btrfs" || kernel_version() > 612;
 }
 
 std::string output_of(const std::string& command, bool* succeeded) {
@@ -64,7 +58,7 @@ std::string output_of(const std::string& command, bool* succeeded) {
     return text;
 }
 
-/* What a checker said if it is not content, in one line. */
+/* The output of a checker that found errors, in one line. */
 std::string check(const std::string& command) {
     bool succeeded = false;
     std::string text = output_of(command, &succeeded);
@@ -75,45 +69,26 @@ std::string check(const std::string& command) {
     return text.size() > 400 ? text.substr(0, 400) : text;
 }
 
-std::string node(unsigned minor_number) {
+std::string node(int minor_number) {
     return "/dev/dm-" + std::to_string(minor_number);
 }
 
-std::string parameters_of(const char* device, uint64_t start) {
-    return std::string(device) + " " + std::to_string(start);
-}
-
-unsigned base_minor, store_minor, snapshot_minor;
+int base_minor, store_minor, snapshot_minor;
 
 int make_devices() {
     const char* disk = options.disk.c_str();
-    int error = dm_create(base, &base_minor);
-    error = error ? error : dm_load(base, size, "linear", parameters_of(disk, 0));
-    error = error ? error : dm_resume(base);
-    error = error ? error : dm_create(store, &store_minor);
-    error = error ? error : dm_load(store, store_size, "linear", parameters_of(disk, size));
-    error = error ? error : dm_resume(store);
+    int error = dm_create_linear(base, disk, 0, size, &base_minor);
+    error = error ? error : dm_create_linear(store, disk, size, store_size, &store_minor);
     error = error ? error : dm_create(origin_name, &volume.minor_number);
     error = error ? error : load_origin(false);
     return error ? error : dm_resume(origin_name);
-}
-
-/* Busy for a moment after the unmount: the superblock goes when its last reference does. */
-int remove_device(const char* name) {
-    int error = EBUSY;
-    for (int i = 0; i < 200 * slowness() && error == EBUSY; i++) {
-        error = dm_remove(name);
-        if (error == EBUSY)
-            sleep_ms(50);
-    }
-    return error;
 }
 
 } // namespace
 
 std::string make_volume() {
     if (!type())
-        return "no filesystem of ours: " + options.type;
+        return "unsupported filesystem: " + options.type;
     if (int error = make_devices())
         return std::string("cannot set up the devices: ") + name_of(error);
     volume.device = node(volume.minor_number);
@@ -134,7 +109,7 @@ std::string make_volume() {
 
 std::string remove_volume() {
     for (const char* name : {origin_name, store, base})
-        if (int error = remove_device(name))
+        if (int error = dm_remove_when_unused(name, static_cast<int>(10'000 * slowness())))
             return std::string(name) + ": " + name_of(error);
     rmdir(volume.dir.c_str());
     return "";
@@ -148,16 +123,15 @@ int mount_volume() {
 int load_origin(bool with_snapshot) {
     const std::string device = node(base_minor);
     if (with_snapshot)
-        return dm_load(origin_name, size, "snapshot-origin", device);
-    return dm_load(origin_name, size, "linear", device + " 0");
+        return dm_load(origin_name, size, "snapshot-origin", device.c_str());
+    return dm_load(origin_name, size, "linear", (device + " 0").c_str());
 }
 
-/* Not yet active: that takes a resume. */
+/* It becomes active at the resume. */
 int load_snapshot() {
-    int error = dm_create(snapshot_name, &snapshot_minor);
-    return error ? error
-                 : dm_load(snapshot_name, size, "snapshot",
-                           node(base_minor) + " " + node(store_minor) + " N 8");
+    const std::string parameters = node(base_minor) + " " + node(store_minor) + " N 8";
+    const int error = dm_create(snapshot_name, &snapshot_minor);
+    return error ? error : dm_load(snapshot_name, size, "snapshot", parameters.c_str());
 }
 
 std::string check_volume() {
@@ -165,8 +139,8 @@ std::string check_volume() {
 }
 
 /*
- * On top of what the checker says: ext4's journal must be empty. XFS leaves a record in its log at
- * each freeze, without which xfs_repair finds the free blocks miscounted: a mount plays it back.
+ * In addition to the checker: ext4's journal must be empty. XFS leaves a record in its log at each
+ * freeze, without which xfs_repair finds the free blocks miscounted; a mount replays it.
  */
 std::string check_snapshot() {
     const std::string device = node(snapshot_minor), dir = volume.dir + ".replayed";
@@ -182,7 +156,7 @@ std::string check_snapshot() {
 uint64_t written() {
     char path[64];
     unsigned long long value[15] = {};
-    snprintf(path, sizeof(path), "/sys/block/dm-%u/stat", volume.minor_number);
+    snprintf(path, sizeof(path), "/sys/block/dm-%d/stat", volume.minor_number);
     FILE* file = fopen(path, "re");
     if (!file)
         return 0;

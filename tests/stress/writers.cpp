@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Writers. Each says when it begins a write and, once that has succeeded, when it had begun: a
- * freezer can tell from this that one has got through.
+ * Writers. Each publishes when it begins a write, and after its success when it had begun. From
+ * this, a freezer sees whether a write succeeded while frozen.
  */
 #include <cerrno>
 #include <cstdlib>
@@ -21,7 +21,7 @@ namespace {
 constexpr size_t block = 4096, file_size = 1 << 20;
 constexpr int rounds_per_open = 60;
 
-/* One that may begin: it is published when it has succeeded, and forgotten when it has not. */
+/* A write that begins; it is published if it succeeds. */
 class Write {
 public:
     explicit Write(Self& self) : actor_(self.actor), begun_(now_ns()) { actor_.begun++; }
@@ -29,7 +29,7 @@ public:
     Write& operator=(const Write&) = delete;
     ~Write() { actor_.ended++; }
 
-    /* A filesystem that is read-only for a moment refuses, and may. */
+    /* EROFS is allowed: the filesystem is read-only now and then. */
     bool ended(const char* what, bool succeeded) {
         if (succeeded) {
             publish(actor_, begun_);
@@ -51,7 +51,7 @@ private:
     int64_t begun_;
 };
 
-/* Open for writing, and full of bytes of its own. */
+/* A file that is open for writing and fully allocated. */
 class File {
 public:
     File(Self& self, const Root& root, const std::string& name, int flags, char* buffer)
@@ -99,7 +99,7 @@ char* new_buffer(Self& self) {
     return buffer;
 }
 
-/* In blocks; never past the end of the file. */
+/* Whole blocks within the file. */
 struct Range {
     size_t length;
     off_t start;
@@ -117,7 +117,7 @@ void write_somewhere(Self& self, int fd, const char* buffer) {
     write.ended("pwrite", pwrite(fd, buffer, range.length, range.start) >= 0);
 }
 
-/* Only closed files are removed: one without a name would not be clean in a snapshot. */
+/* Removes only closed files: an open file without a name would not be clean in a snapshot. */
 void change_names(Self& self, const Root& root) {
     const std::string first = self.name("new"), second = self.name("renamed");
     {
@@ -136,7 +136,21 @@ void change_names(Self& self, const Root& root) {
     write.ended("unlink", !unlinkat(root.fd(), second.c_str(), 0));
 }
 
-/* ---- io_uring: several at once -------------------------------------------------------------- */
+/* Opens a file again and again, and calls @use each time. */
+template <class Flags, class Use>
+void use_files(Self& self, const char* name, Flags flags, Use use) {
+    char* buffer = new_buffer(self);
+    while (self.go_on()) {
+        auto root = somewhere_to_write();
+        if (!root)
+            continue;
+        File file(self, *root, self.name(name), flags(), buffer);
+        if (file)
+            use(*root, file, buffer);
+    }
+}
+
+/* ---- io_uring: several writes at once -------------------------------------------------------- */
 
 constexpr unsigned depth = 4;
 
@@ -144,7 +158,7 @@ struct Pending {
     int64_t begun = 0;
 };
 
-/* False if the ring is of no more use. */
+/* False if the ring is no longer usable. */
 bool submit(Self& self, io_uring& ring, Pending& slot, int fd, const char* buffer) {
     const Range range = any_range(self);
     io_uring_sqe* sqe = io_uring_get_sqe(&ring);
@@ -191,69 +205,54 @@ void keep_ring_busy(Self& self, io_uring& ring, int fd, const char* buffer) {
 } // namespace
 
 void write_buffered(Self& self) {
-    char* buffer = new_buffer(self);
-    while (self.go_on()) {
-        auto root = somewhere_to_write();
-        if (!root)
-            continue;
-        File file(self, *root, self.name("buffered"), 0, buffer);
-        for (int i = 0; file && keep_open(self, i); i++) {
-            write_somewhere(self, file.fd(), buffer);
-            if (self.once_in(8))
-                change_names(self, *root);
-            if (self.once_in(16))
-                fsync(file.fd());
-        }
-    }
+    use_files(
+        self, "buffered", [] { return 0; },
+        [&](const Root& root, const File& file, const char* buffer) {
+            for (int i = 0; keep_open(self, i); i++) {
+                write_somewhere(self, file.fd(), buffer);
+                if (self.once_in(8))
+                    change_names(self, root);
+                if (self.once_in(16))
+                    fsync(file.fd());
+            }
+        });
 }
 
 void write_direct(Self& self) {
-    char* buffer = new_buffer(self);
-    while (self.go_on()) {
-        auto root = somewhere_to_write();
-        if (!root)
-            continue;
-        File file(self, *root, self.name("direct"), O_DIRECT, buffer);
-        for (int i = 0; file && keep_open(self, i); i++)
-            write_somewhere(self, file.fd(), buffer);
-    }
+    use_files(
+        self, "direct", [] { return O_DIRECT; },
+        [&](const Root&, const File& file, const char* buffer) {
+            for (int i = 0; keep_open(self, i); i++)
+                write_somewhere(self, file.fd(), buffer);
+        });
 }
 
 void write_mapped(Self& self) {
-    char* buffer = new_buffer(self);
-    while (self.go_on()) {
-        auto root = somewhere_to_write();
-        if (!root)
-            continue;
-        File file(self, *root, self.name("mapped"), 0, buffer);
-        void* mapped =
-            file ? mmap(nullptr, file_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd(), 0)
-                 : MAP_FAILED;
-        if (mapped == MAP_FAILED)
-            continue;
-        for (int i = 0; keep_open(self, i); i++) {
-            Write write(self);
-            static_cast<volatile char*>(mapped)[any_range(self).start] = static_cast<char>(i);
-            write.ended("a store", true);
-        }
-        munmap(mapped, file_size);
-    }
+    use_files(
+        self, "mapped", [] { return 0; },
+        [&](const Root&, const File& file, const char*) {
+            void* mapped =
+                mmap(nullptr, file_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd(), 0);
+            if (mapped == MAP_FAILED)
+                return;
+            for (int i = 0; keep_open(self, i); i++) {
+                Write write(self);
+                static_cast<volatile char*>(mapped)[any_range(self).start] = static_cast<char>(i);
+                write.ended("a store", true);
+            }
+            munmap(mapped, file_size);
+        });
 }
 
 void write_uring(Self& self) {
-    char* buffer = new_buffer(self);
     io_uring ring{};
     if (int error = io_uring_queue_init(depth, &ring, 0)) {
-        broken(Broken::result, "io_uring_queue_init: %s", name_of(-error));
+        broken(Broken::result, "io_uring_queue_init: %s", name_of(error));
         return;
     }
-    while (self.go_on()) {
-        auto root = somewhere_to_write();
-        if (!root)
-            continue;
-        File file(self, *root, self.name("uring"), self.once_in(2) ? O_DIRECT : 0, buffer);
-        if (file)
-            keep_ring_busy(self, ring, file.fd(), buffer);
-    }
+    const auto flags = [&] { return self.once_in(2) ? O_DIRECT : 0; };
+    use_files(self, "uring", flags, [&](const Root&, const File& file, const char* buffer) {
+        keep_ring_busy(self, ring, file.fd(), buffer);
+    });
     io_uring_queue_exit(&ring);
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// Catch2's own TAP reporter makes a test of each assertion. This one makes a test of each
-/// TEST_CASE, with the assertions that failed as diagnostics, so that the sum over all suites means
-/// something: --reporter tap-cases.
+/// Catch2's own TAP reporter makes a test of each assertion. This one, --reporter tap-cases, makes
+/// a test of each TEST_CASE, with the failed assertions as diagnostics, so that the numbers of
+/// tests of all suites can be added up.
+#include "tap.h"
+
 #include <catch2/catch_test_case_info.hpp>
 #include <catch2/interfaces/catch_interfaces_reporter.hpp>
 #include <catch2/reporters/catch_reporter_registrars.hpp>
 #include <catch2/reporters/catch_reporter_streaming_base.hpp>
 
-#include <iostream>
+#include <cstdio>
 #include <sstream>
 #include <string>
 
@@ -33,11 +35,11 @@ public:
     void testCaseEnded(const Catch::TestCaseStats& stats) override {
         const Catch::Counts& cases = stats.totals.testCases;
         const bool failed = cases.failed > 0 || stats.aborting;
-        std::cout << (failed ? "not ok " : "ok ") << ++number_ << " - " << stats.testInfo->name;
-        if (!failed && cases.skipped > 0) {
-            std::cout << " # SKIP " << one_line(reason_);
-        }
-        std::cout << '\n' << diagnostics_ << std::flush;
+        const bool skipped = !failed && cases.skipped > 0;
+        tap_point(!failed, "%s%s%s", stats.testInfo->name.c_str(), skipped ? " # SKIP " : "",
+                  skipped ? one_line(reason_).c_str() : "");
+        (void)std::fputs(diagnostics_.c_str(), stdout);
+        (void)std::fflush(stdout);
         diagnostics_.clear();
         reason_.clear();
         StreamingReporterBase::testCaseEnded(stats);
@@ -48,7 +50,7 @@ public:
     }
 
     void testRunEnded(const Catch::TestRunStats& stats) override {
-        std::cout << "1.." << number_ << std::endl;
+        tap_finish();
         StreamingReporterBase::testRunEnded(stats);
     }
 
@@ -79,7 +81,6 @@ private:
         }
     }
 
-    std::size_t number_ = 0;
     std::string diagnostics_;
     std::string reason_;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// The C interface, which adds to the C++ one how it tells of errors and of options.
+/// The C interface: errors and options, in which it differs from the C++ interface.
 #include "fake_kernel.hpp"
 
 #include <libfreeze/freeze.h>
@@ -34,7 +34,7 @@ int refused(const char* path, const libfreeze_options& options) {
 }
 
 int told_error;
-std::string told_mountpoint;
+std::string reported_mountpoint;
 
 } // namespace
 
@@ -67,7 +67,7 @@ TEST_CASE("C: freeze, extend and thaw") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("C: each error has its number and its line") {
+TEST_CASE("C: each error has an errno and a message") {
     FakeKernel kernel;
     libfreeze_options options = LIBFREEZE_OPTIONS_INIT;
     SECTION("a path that does not exist") {
@@ -96,11 +96,11 @@ TEST_CASE("C: each error has its number and its line") {
         options.acquire_timeout_ms = 100;
         CHECK(refused("/srv", options) == -ETIMEDOUT);
     }
-    SECTION("a timeout that is none") {
+    SECTION("invalid timeout") {
         options.timeout_ms = -1;
         CHECK(refused("/srv", options) == -ERANGE);
     }
-    SECTION("options that are none") {
+    SECTION("invalid options") {
         options.guardian = 3;
         CHECK(refused("/srv", options) == -EINVAL);
         options = {};
@@ -117,27 +117,27 @@ TEST_CASE("C: each error has its number and its line") {
     }
 }
 
-TEST_CASE("C: a freeze that did not last") {
+TEST_CASE("C: a freeze that ended early") {
     FakeKernel kernel;
     libfreeze_options options = LIBFREEZE_OPTIONS_INIT;
     options.timeout_ms = 2000;
     libfreeze_guard* guard = nullptr;
     REQUIRE(freeze("/srv", options, &guard) == 0);
     kernel.advance(3s);
-    SECTION("told by thaw") {
+    SECTION("reported by thaw") {
         CHECK(libfreeze_thaw(guard) == -ESTALE);
         libfreeze_free(guard);
     }
-    SECTION("told by the handler") {
+    SECTION("reported by the handler") {
         told_error = 0;
         libfreeze_set_failure_handler([](int error, const char*, const char* mountpoint) {
             told_error = error;
-            told_mountpoint = mountpoint;
+            reported_mountpoint = mountpoint;
         });
         libfreeze_free(guard);
         libfreeze_set_failure_handler(nullptr);
         CHECK(told_error == -ESTALE);
-        CHECK(told_mountpoint == "/srv");
+        CHECK(reported_mountpoint == "/srv");
     }
     CHECK(kernel.open_files.empty());
 }
@@ -147,7 +147,7 @@ TEST_CASE("C: release and adopt, and options of an older version") {
     libfreeze_guard* guard = nullptr;
     libfreeze_options options = LIBFREEZE_OPTIONS_INIT;
     options.size = sizeof(options.size) + sizeof(options.timeout_ms);
-    options.lock_memory = 1; // not known to that version
+    options.lock_memory = 1; // unknown in that version
     REQUIRE(freeze("/srv", options, &guard) == 0);
     CHECK(kernel.count("mlockall") == 0);
     libfreeze_release(guard);
@@ -158,7 +158,7 @@ TEST_CASE("C: release and adopt, and options of an older version") {
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("C: what is no guard and no path is misuse, and no crash") {
+TEST_CASE("C: null guards and paths are errors, not crashes") {
     const FakeKernel kernel;
     const libfreeze_options options = LIBFREEZE_OPTIONS_INIT;
     const char* const none = nullptr;
@@ -195,30 +195,30 @@ TEST_CASE("C: options of another version") {
         libfreeze_options known = LIBFREEZE_OPTIONS_INIT;
         std::int64_t later = 0;
     } options;
-    SECTION("older: what it does not have is not read") {
+    SECTION("older: new members are not read") {
         options.known.size = sizeof(options.known.size) + sizeof(options.known.timeout_ms);
         options.known.guardian = 77;
         CHECK(freeze("/srv", options.known, &guard) == 0);
     }
-    SECTION("later, and nothing is asked of what is new") {
+    SECTION("later, without new options") {
         options.known.size = sizeof(options);
         CHECK(freeze("/srv", options.known, &guard) == 0);
     }
-    SECTION("later, with something that this one cannot do") {
+    SECTION("later, with an unknown option") {
         options.known.size = sizeof(options);
         options.later = std::int64_t(1) << 56;
         CHECK(freeze("/srv", options.known, &guard) == -E2BIG);
         CHECK(std::string(libfreeze_error_message()).find("later version") != std::string::npos);
         CHECK_FALSE(kernel.is_frozen(ext4));
     }
-    SECTION("none: what stands there is no size") {
+    SECTION("an invalid size") {
         options.known.size = SIZE_MAX;
         CHECK(freeze("/srv", options.known, &guard) == -E2BIG);
     }
     libfreeze_free(guard);
 }
 
-TEST_CASE("C: what was skipped") {
+TEST_CASE("C: skipped filesystems") {
     const FakeKernel kernel;
     libfreeze_options options = LIBFREEZE_OPTIONS_INIT;
     options.skip_unfreezable = 1;
@@ -234,7 +234,7 @@ TEST_CASE("C: what was skipped") {
     libfreeze_free(guard);
 }
 
-TEST_CASE("C: what the kernel offers") {
+TEST_CASE("C: probe") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     CHECK(libfreeze_probe_timeout("/srv") == (kernel.patched ? 1 : 0));

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// What the tests of guards ask for, and what they are told.
+/// Options and errors, for tests of guards.
 #pragma once
 
 #include <libfreeze/options.hpp>
 
+#include <catch2/catch_test_macros.hpp>
+
 #include <chrono>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -25,6 +28,11 @@ std::error_code code_of(Function&& function) {
         return error.code();
     }
     return {};
+}
+
+inline bool contains(const std::system_error& error, const std::string& text) {
+    INFO(error.what());
+    return std::string(error.what()).find(text) != std::string::npos;
 }
 
 } // namespace testing

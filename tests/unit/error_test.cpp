@@ -27,7 +27,7 @@ const std::vector<Pair> pairs{{errc::not_supported, EOPNOTSUPP},
 
 } // namespace
 
-TEST_CASE("an error code equals the condition that its errno stands for, and no other") {
+TEST_CASE("an error code equals the condition of its errno and no other") {
     for (const Pair& code : pairs) {
         for (const Pair& other : pairs) {
             const bool same = code.condition == other.condition;
@@ -44,7 +44,7 @@ TEST_CASE("an error code equals the condition that its errno stands for, and no 
     }
 }
 
-TEST_CASE("each condition has a text of its own") {
+TEST_CASE("each condition has its own message") {
     std::vector<std::string> seen;
     for (const Pair& pair : pairs) {
         const std::string text = make_error_code(pair.condition).message();
@@ -56,7 +56,7 @@ TEST_CASE("each condition has a text of its own") {
     CHECK(std::string(libfreeze::error_category().name()) == "libfreeze");
 }
 
-TEST_CASE("a message names operation, path, type, place and remedy, and keeps the errno") {
+TEST_CASE("a message contains operation, path, type, mountpoint and remedy, and keeps the errno") {
     const libfreeze::Filesystem filesystem{"/srv/a", "/srv", "ext4", "/dev/sda1"};
     const auto error = failure(libfreeze::Operation::thaw, filesystem,
                                std::error_code(EIO, std::system_category()));
@@ -81,7 +81,7 @@ TEST_CASE("every error of every operation is explained on one line") {
     CHECK(text.rfind("cannot ", 0) == 0);
 }
 
-TEST_CASE("a failed freeze is never said to have expired") {
+TEST_CASE("a failed freeze is never reported as expired") {
     const libfreeze::Filesystem filesystem{"/srv", "/srv", "ext4", "/dev/sda1"};
     const std::string text =
         failure(libfreeze::Operation::freeze, filesystem, {EINVAL, std::system_category()}).what();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// Every system call of every operation fails, in turn, with each error it can have, once or for
-/// good; and before each, and before each reading of the clock, an hour passes.
+/// In turn, every system call of every operation fails, with each possible error, once or
+/// permanently; and an hour passes before each call and each reading of the clock.
 #include "fake_kernel.hpp"
 #include "reports.hpp"
 
@@ -23,31 +23,31 @@ namespace {
 
 constexpr dev_t ext4 = FakeKernel::ext4;
 
-/// What the program was told.
-struct Told {
+/// The results that the program got.
+struct Results {
     std::vector<std::error_code> errors;
-    int thawed = 0;     ///< times that thaw() said yes
-    bool lasted = true; ///< whenever thaw() said yes, it had been frozen since the guard was made
+    int thawed = 0;     ///< successes of thaw()
+    bool lasted = true; ///< at each success, it had been frozen since the guard was made
 };
 
-using Scenario = std::function<void(FakeKernel&, Told&)>;
+using Scenario = std::function<void(FakeKernel&, Results&)>;
 
 template <typename Function>
-bool tell(Told& told, Function&& function) {
+bool try_call(Results& results, Function&& function) {
     try {
         function();
         return true;
     } catch (const std::system_error& error) {
-        told.errors.push_back(error.code());
+        results.errors.push_back(error.code());
         return false;
     }
 }
 
-void thaw(FakeKernel& kernel, FreezeGuard& guard, std::uint64_t thaws_before, Told& told) {
+void thaw(FakeKernel& kernel, FreezeGuard& guard, std::uint64_t thaws_before, Results& results) {
     auto& filesystem = kernel.filesystems[ext4];
     const bool frozen = filesystem.frozen && filesystem.thaws == thaws_before;
-    if (guard && tell(told, [&] { guard.thaw(); })) {
-        told.lasted = told.lasted && frozen;
+    if (guard && try_call(results, [&] { guard.thaw(); })) {
+        results.lasted = results.lasted && frozen;
     }
 }
 
@@ -57,98 +57,98 @@ libfreeze::Options timeout(const FakeKernel& kernel) {
     return options;
 }
 
-/// What was just frozen is frozen, unless the timeout has come before anybody could look.
+/// A new freeze exists, unless its timeout has already expired.
 void check_frozen(FakeKernel& kernel, dev_t superblock) {
     CHECK((kernel.is_frozen(superblock) || kernel.late_call || kernel.late_reading));
 }
 
-void one_guard(FakeKernel& kernel, Told& told) {
+void one_guard(FakeKernel& kernel, Results& results) {
     FreezeGuard guard;
-    if (tell(told, [&] { guard = FreezeGuard("/srv/dir", timeout(kernel)); })) {
+    if (try_call(results, [&] { guard = FreezeGuard("/srv/dir", timeout(kernel)); })) {
         check_frozen(kernel, ext4);
     }
     if (guard && kernel.patched) {
-        tell(told, [&] { guard.extend(20s); });
+        try_call(results, [&] { guard.extend(20s); });
     }
-    thaw(kernel, guard, 0, told);
+    thaw(kernel, guard, 0, results);
 }
 
-void through_a_fifo(FakeKernel& kernel, Told& told) {
+void through_a_fifo(FakeKernel& kernel, Results& results) {
     FreezeGuard guard;
-    tell(told, [&] { guard = FreezeGuard("/srv/dir/fifo"); });
-    thaw(kernel, guard, 0, told);
+    try_call(results, [&] { guard = FreezeGuard("/srv/dir/fifo"); });
+    thaw(kernel, guard, 0, results);
 }
 
-void destructor_only(FakeKernel& kernel, Told& told) {
-    tell(told, [&] { const FreezeGuard guard("/srv", timeout(kernel)); });
+void destructor_only(FakeKernel& kernel, Results& results) {
+    try_call(results, [&] { const FreezeGuard guard("/srv", timeout(kernel)); });
 }
 
-void two_guards(FakeKernel& kernel, Told& told) {
+void two_guards(FakeKernel& kernel, Results& results) {
     FreezeGuard first;
     FreezeGuard second;
-    tell(told, [&] { first = FreezeGuard("/srv", timeout(kernel)); });
-    tell(told, [&] { second = FreezeGuard("/bind"); });
+    try_call(results, [&] { first = FreezeGuard("/srv", timeout(kernel)); });
+    try_call(results, [&] { second = FreezeGuard("/bind"); });
     const std::uint64_t thaws_before_second = kernel.filesystems[ext4].thaws;
-    thaw(kernel, first, 0, told);
-    thaw(kernel, second, thaws_before_second, told);
+    thaw(kernel, first, 0, results);
+    thaw(kernel, second, thaws_before_second, results);
 }
 
 /// The second is in an image file on the first.
-void stacked_group(FakeKernel& kernel, Told& told) {
+void stacked_group(FakeKernel& kernel, Results& results) {
     constexpr dev_t loop = 0x700;
     kernel.mount("/image", loop, "loop0");
     kernel.files["/srv/image"] = {S_IFREG, ext4, ext4, 0, 30};
     kernel.sysfs["/sys/dev/block/7:0/loop/backing_file"] = "/srv/image\n";
     kernel.stacked = {{loop, {ext4}}};
     FreezeGuard guard;
-    if (tell(told, [&] { guard = FreezeGuard({"/srv", "/image"}, timeout(kernel)); })) {
+    if (try_call(results, [&] { guard = FreezeGuard({"/srv", "/image"}, timeout(kernel)); })) {
         check_frozen(kernel, ext4);
         check_frozen(kernel, loop);
     }
-    thaw(kernel, guard, 0, told);
+    thaw(kernel, guard, 0, results);
     CHECK(kernel.stuck == 0);
 }
 
-void independent_group(FakeKernel& kernel, Told& told) {
-    tell(told, [&] { FreezeGuard({"/srv", "/pool"}, timeout(kernel)).thaw(); });
+void independent_group(FakeKernel& kernel, Results& results) {
+    try_call(results, [&] { FreezeGuard({"/srv", "/pool"}, timeout(kernel)).thaw(); });
 }
 
-void released_and_adopted(FakeKernel& kernel, Told& told) {
+void released_and_adopted(FakeKernel& kernel, Results& results) {
     FreezeGuard guard;
-    if (tell(told, [&] { guard = FreezeGuard("/srv"); })) {
+    if (try_call(results, [&] { guard = FreezeGuard("/srv"); })) {
         guard.release();
-        // So that nothing stays frozen by intention, whatever happens to the library's adopt.
+        // So that nothing stays frozen intentionally if the library's adopt fails.
         for (int attempt = 0; attempt < 2 && !guard; ++attempt) {
-            tell(told, [&] { guard = FreezeGuard::adopt("/srv"); });
+            try_call(results, [&] { guard = FreezeGuard::adopt("/srv"); });
         }
         if (!guard) {
             kernel.foreign_thaw(kernel.process, ext4);
         }
     }
-    thaw(kernel, guard, 0, told);
+    thaw(kernel, guard, 0, results);
 }
 
-void guarded_group(FakeKernel& kernel, Told& told) {
+void guarded_group(FakeKernel& kernel, Results& results) {
     libfreeze::Options options;
     options.timeout = 30s;
     options.guardian = libfreeze::UseGuardian::always;
     FreezeGuard guard;
-    tell(told, [&] { guard = FreezeGuard({"/srv", "/pool"}, options); });
+    try_call(results, [&] { guard = FreezeGuard({"/srv", "/pool"}, options); });
     if (guard) {
-        tell(told, [&] { guard.extend(20s); });
+        try_call(results, [&] { guard.extend(20s); });
     }
-    thaw(kernel, guard, 0, told);
+    thaw(kernel, guard, 0, results);
 }
 
-void thawed_by_another(FakeKernel& kernel, Told& told) {
+void thawed_by_another(FakeKernel& kernel, Results& results) {
     FreezeGuard first;
     FreezeGuard second;
-    const bool made = tell(told, [&] { first = FreezeGuard("/srv"); });
-    tell(told, [&] { second = FreezeGuard("/srv"); });
+    const bool made = try_call(results, [&] { first = FreezeGuard("/srv"); });
+    try_call(results, [&] { second = FreezeGuard("/srv"); });
     kernel.foreign_thaw(300, ext4);
-    Told ignored;
-    thaw(kernel, first, 0, made ? told : ignored);
-    thaw(kernel, second, 0, told);
+    Results ignored;
+    thaw(kernel, first, 0, made ? results : ignored);
+    thaw(kernel, second, 0, results);
 }
 
 std::vector<int> errors_of(const std::string& call) {
@@ -162,7 +162,7 @@ std::vector<int> errors_of(const std::string& call) {
         return {ENOSYS, ENOENT, ENOMEM};
     }
     if (call == "read_file" || call == "list_directory") {
-        return {EACCES, EMFILE, ENOMEM}; // ENOENT is an answer
+        return {EACCES, EMFILE, ENOMEM}; // ENOENT is a valid result
     }
     if (call == "start_guardian") {
         return {ENOENT, EACCES, EMFILE, ENOMEM, EAGAIN, EPIPE, ETIMEDOUT};
@@ -179,13 +179,13 @@ std::vector<int> errors_of(const std::string& call) {
     return {EPERM, EOPNOTSUPP, ENOMEM, EOVERFLOW, EIO, ENOSPC, EROFS};
 }
 
-void check_aftermath(FakeKernel& kernel, const Told& told) {
+void check_results(FakeKernel& kernel, const Results& results) {
     CHECK(kernel.open_files.empty());
-    CHECK(told.lasted);
+    CHECK(results.lasted);
     const bool thaw_cannot_work =
         kernel.sticky && kernel.calls[*kernel.failing_call].name == "FITHAW";
-    if (thaw_cannot_work) { // then somebody must have been told, for each guard that could not
-        CHECK(told.errors.size() + Reports::all().size() > 0);
+    if (thaw_cannot_work) { // then each guard must have reported it
+        CHECK(results.errors.size() + Reports::all().size() > 0);
     } else {
         for (const auto& [superblock, filesystem] : kernel.filesystems) {
             CHECK_FALSE(filesystem.frozen);
@@ -194,14 +194,14 @@ void check_aftermath(FakeKernel& kernel, const Told& told) {
     }
 }
 
-/// Runs the scenario once for each call in it, error of that call, and once or for good.
+/// Runs the scenario for each of its calls and each error of that call, once or permanently.
 void fail_everywhere(bool patched, const Scenario& scenario) {
     std::vector<std::string> names;
     {
         FakeKernel kernel;
         kernel.patched = patched;
-        Told told;
-        scenario(kernel, told);
+        Results results;
+        scenario(kernel, results);
         for (const auto& call : kernel.calls) {
             names.push_back(call.name);
         }
@@ -219,9 +219,9 @@ void fail_everywhere(bool patched, const Scenario& scenario) {
                 INFO("call " << number << ", " << names[number] << ", error " << error
                              << (sticky ? " for good" : " once")
                              << (patched ? ", patched" : ", stock"));
-                Told told;
-                scenario(kernel, told);
-                check_aftermath(kernel, told);
+                Results results;
+                scenario(kernel, results);
+                check_results(kernel, results);
             }
         }
     }
@@ -229,17 +229,17 @@ void fail_everywhere(bool patched, const Scenario& scenario) {
 
 void check_late(FakeKernel& kernel, const Scenario& scenario) {
     const Reports reports;
-    Told told;
-    scenario(kernel, told);
+    Results results;
+    scenario(kernel, results);
     CHECK((kernel.late_call || kernel.readings > *kernel.late_reading));
-    check_aftermath(kernel, told);
+    check_results(kernel, results);
 }
 
 void be_late_everywhere(bool patched, const Scenario& scenario) {
     FakeKernel punctual;
     punctual.patched = patched;
-    Told told;
-    scenario(punctual, told);
+    Results results;
+    scenario(punctual, results);
     for (std::size_t number = 0; number < punctual.calls.size(); ++number) {
         FakeKernel kernel;
         kernel.patched = patched;
@@ -256,7 +256,7 @@ void be_late_everywhere(bool patched, const Scenario& scenario) {
     }
 }
 
-/// What may go wrong at any point of a scenario.
+/// The failures that can happen at any point of a scenario.
 void trouble_everywhere(bool patched, const Scenario& scenario) {
     fail_everywhere(patched, scenario);
     be_late_everywhere(patched, scenario);
@@ -264,7 +264,7 @@ void trouble_everywhere(bool patched, const Scenario& scenario) {
 
 } // namespace
 
-TEST_CASE("trouble leaves nothing frozen and nothing open, and no success is claimed") {
+TEST_CASE("no failing call leaves anything frozen or open, or is reported as success") {
     const bool patched = GENERATE(false, true);
     SECTION("one guard") {
         trouble_everywhere(patched, one_guard);
@@ -295,7 +295,7 @@ TEST_CASE("trouble leaves nothing frozen and nothing open, and no success is cla
     }
 }
 
-TEST_CASE("a thaw that fails can be tried again") {
+TEST_CASE("a failed thaw can be repeated") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     const int error = GENERATE(EIO, EPERM);
@@ -311,7 +311,7 @@ TEST_CASE("a thaw that fails can be tried again") {
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a destructor tries a second time to thaw") {
+TEST_CASE("a destructor tries to thaw twice") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     const Reports reports;
@@ -324,7 +324,7 @@ TEST_CASE("a destructor tries a second time to thaw") {
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("a destructor that cannot thaw says that the filesystem is still frozen") {
+TEST_CASE("a destructor that cannot thaw reports that the filesystem is still frozen") {
     FakeKernel kernel;
     const Reports reports;
     {
@@ -339,7 +339,7 @@ TEST_CASE("a destructor that cannot thaw says that the filesystem is still froze
     CHECK(text.find("cannot thaw '/srv' (ext4): it is still frozen") == 0);
 }
 
-TEST_CASE("a lost seat does not keep the others' freeze") {
+TEST_CASE("a guard that failed to thaw does not keep the others' freeze") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     const Reports reports;
@@ -357,7 +357,7 @@ TEST_CASE("a lost seat does not keep the others' freeze") {
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("without a mount table guards work, and messages do without its facts") {
+TEST_CASE("guards work without a mount table, with shorter messages") {
     FakeKernel kernel;
     kernel.failing_errno = ENOENT;
     kernel.failing_call = 1;

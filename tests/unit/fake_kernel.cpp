@@ -191,8 +191,8 @@ int FakeKernel::openat(int directory, const char* path, int flags) {
 int FakeKernel::close(int fd) noexcept {
     const std::lock_guard lock(mutex_);
     if (const auto guardian = guardians.find(fd); guardian != guardians.end()) {
-        if (guardian->second.attended) {
-            let_go(guardian->second);
+        if (guardian->second.has_client) {
+            thaw_and_end(guardian->second);
             end(guardian);
         }
     }
@@ -310,12 +310,12 @@ int FakeKernel::request(pid_t who, dev_t superblock, unsigned long code,
     } else if (freezes) {
         error = freeze(who, filesystem, seconds);
     } else if (FakeHold* const hold = chosen(who, filesystem); hold == nullptr || !hold->live) {
-        if (hold != nullptr && code == FITHAW) { // told once
+        if (hold != nullptr && code == FITHAW) { // reported once
             filesystem.holds.erase(filesystem.holds.begin() + (hold - filesystem.holds.data()));
         }
         error = EINVAL;
     } else if (code == FITHAW && hold->owner != who) {
-        hold->live = false; // its owner will be told
+        hold->live = false; // reported to its owner later
     } else if (code == FITHAW) {
         filesystem.holds.erase(filesystem.holds.begin() + (hold - filesystem.holds.data()));
     } else {
@@ -356,7 +356,7 @@ int FakeKernel::freeze(pid_t who, FakeFilesystem& filesystem, std::int64_t secon
     return 0;
 }
 
-/// The hold that FITHAW and FIFREEZE_RESET_TIMEOUT of a process act on.
+/// The hold that FITHAW and FIFREEZE_RESET_TIMEOUT of a process affect.
 FakeHold* FakeKernel::chosen(pid_t who, FakeFilesystem& filesystem) {
     const bool known = filesystem.entries.count(who) != 0;
     auto& holds = filesystem.holds;
@@ -381,7 +381,7 @@ void FakeKernel::expire() {
     }
     for (auto& [channel, guardian] : guardians) {
         if (guardian.deadline && *guardian.deadline <= now_) {
-            let_go(guardian);
+            thaw_and_end(guardian);
         }
     }
 }
@@ -443,7 +443,7 @@ bool FakeKernel::blocks(const FakeGuardian& guardian, const guardian_request& re
                                               : is_blocking(guardian.superblock);
 }
 
-/// There is nothing left for it to do.
+/// Whether the guardian exits after the request.
 bool FakeKernel::has_ended(const FakeGuardian& guardian, const guardian_request& request) {
     switch (request.operation) {
     case GUARDIAN_THAW:
@@ -475,7 +475,7 @@ int FakeKernel::serve(FakeGuardian& guardian, const guardian_request& request) {
     case GUARDIAN_THAW:
         return thaw(guardian);
     case GUARDIAN_RELEASE:
-        guardian.attended = false;
+        guardian.has_client = false;
         return 0;
     case GUARDIAN_RESCUE:
         return rescue(guardian);
@@ -522,7 +522,7 @@ int FakeKernel::rescue(FakeGuardian& guardian) {
     return request(guardian.process, guardian.superblock, FITHAW, nullptr) == 0 ? 0 : errno;
 }
 
-void FakeKernel::let_go(FakeGuardian& guardian) {
+void FakeKernel::thaw_and_end(FakeGuardian& guardian) {
     thaw(guardian);
     guardian.ended = true;
     guardian.deadline.reset();

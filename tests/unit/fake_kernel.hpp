@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// A kernel small enough to be seen through: the hold table of the patched kernels and the plain
-/// freeze of a stock one, a mount table, file descriptors, a clock that stands still, and any call
-/// failing, and any reading of the clock late, on demand.
+/// A small kernel for the unit tests: the holds of a patched kernel and the plain freeze of a stock
+/// one, a mount table, file descriptors, and a clock that only moves on request. Any call can fail,
+/// and any call or reading of the clock can be late.
 #pragma once
 
 #include "system.hpp"
@@ -18,7 +18,7 @@
 
 namespace testing {
 
-/// A system call of the library, by the name of its request if it is an ioctl.
+/// A system call of the library; for an ioctl, its name is that of the request.
 struct Call {
     std::string name;
     int fd = -1;
@@ -36,9 +36,9 @@ struct FakeHold {
 /// A mounted filesystem.
 struct FakeFilesystem {
     bool freezable = true;
-    bool frozen = false;         ///< stock: by anybody; patched: derived from the holds
+    bool frozen = false;         ///< stock: by any process; patched: derived from the holds
     std::vector<FakeHold> holds; ///< patched; the newest last
-    std::set<pid_t> entries;     ///< patched: who has ever frozen here
+    std::set<pid_t> entries;     ///< patched: processes that have frozen it
     std::uint64_t thaws = 0;     ///< times it became writable
 };
 
@@ -46,13 +46,13 @@ struct FakeFilesystem {
 struct FakeGuardian {
     pid_t process = 0;
     dev_t superblock = 0;
-    bool attended = true;
+    bool has_client = true;
     bool held = false;
     bool ended = false;
     std::optional<libfreeze::Clock::time_point> deadline; ///< stock
 };
 
-/// What a path names.
+/// The file at a path.
 struct FakeFile {
     mode_t mode = 0;
     dev_t superblock = 0;
@@ -70,25 +70,23 @@ public:
     FakeKernel& operator=(FakeKernel&&) = delete;
     ~FakeKernel() override;
 
-    /// A kernel with the patches?
-    bool patched = true;
-    /// The table of paths; any path that is not in it does not exist.
+    bool patched = true; ///< or stock
+    /// All paths that exist.
     std::map<std::string, FakeFile> files;
     std::vector<libfreeze::Mount> table;
-    /// What is mounted over a path when its directory is opened.
+    /// Filesystems that are mounted when a directory is opened.
     std::map<std::string, FakeFile> automounts;
     std::map<dev_t, FakeFilesystem> filesystems;
     pid_t process = 100;
 
-    /// What sysfs has in its files.
+    /// The files of sysfs.
     std::map<std::string, std::string> sysfs;
-    /// On which other superblocks each is stacked, and the requests that a real kernel would not
-    /// have returned from: a freeze or thaw of what is stacked on something frozen.
+    /// The superblocks below each superblock, and the number of requests that a real kernel would
+    /// not have returned from: a freeze or thaw above a frozen filesystem.
     std::map<dev_t, std::set<dev_t>> stacked;
     std::size_t stuck = 0;
-    /// By the channel to each; a dead one is not here. Freezes of superblocks that are blocking do
-    /// not complete, nor thaws of what is stacked on them: what has a time to be answered in is
-    /// not.
+    /// Guardians that are alive, by channel. Freezes of blocking superblocks do not complete, nor
+    /// do thaws of filesystems above them: requests with a deadline get no answer.
     std::map<int, FakeGuardian> guardians;
     std::set<dev_t> blocking;
     void kill_guardians();
@@ -96,8 +94,8 @@ public:
     /// Called before each ioctl and syncfs, outside of all locks.
     std::function<void(const std::string& name, dev_t superblock)> on_request;
 
-    /// The number of the call (from 0) that fails, and its errno. With `sticky`, so do all later
-    /// ones of its name.
+    /// The number of the call (from 0) that fails, and its errno. With `sticky`, all later calls of
+    /// that name fail, too.
     std::optional<std::size_t> failing_call;
     int failing_errno = 0;
     bool sticky = false;
@@ -115,13 +113,13 @@ public:
     void open_as(int fd, const std::string& path);
     void advance(std::chrono::nanoseconds time);
     bool is_frozen(dev_t superblock);
-    /// What another process does with its own descriptor; 0 or the errno.
+    /// Requests by another process; 0 or the errno.
     int foreign_freeze(pid_t who, dev_t superblock, std::int64_t seconds = 0);
     int foreign_thaw(pid_t who, dev_t superblock);
     /// Live holds of a process.
     std::size_t holds_of(pid_t who, dev_t superblock);
     [[nodiscard]] std::size_t count(const std::string& name) const;
-    /// The superblocks that got a request, in turn.
+    /// The superblocks that got a request, in order.
     [[nodiscard]] std::vector<dev_t> requested(const std::string& name) const;
 
     int openat(int directory, const char* path, int flags) override;
@@ -162,7 +160,7 @@ private:
     int reset(FakeGuardian& guardian, std::int64_t seconds);
     int thaw(FakeGuardian& guardian);
     int rescue(FakeGuardian& guardian);
-    void let_go(FakeGuardian& guardian);
+    void thaw_and_end(FakeGuardian& guardian);
     void settle(FakeFilesystem& filesystem);
     [[nodiscard]] std::optional<libfreeze::Clock::time_point>
     deadline_in(std::int64_t seconds) const;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// Writing out before the freeze, and what a guard knows of its cost.
+/// Writing out dirty data before the freeze, and the times that a guard reports.
 #include "fake_kernel.hpp"
 
 #include <libfreeze/freeze.hpp>
@@ -44,7 +44,7 @@ void let_take(FakeKernel& kernel, Times times) {
 
 } // namespace
 
-TEST_CASE("rounds go on until one is short, not much shorter, or time is over") {
+TEST_CASE("rounds repeat until one is short or not much shorter, or the time is up") {
     FakeKernel kernel;
     struct Row {
         Times times;
@@ -90,7 +90,7 @@ TEST_CASE("all filesystems are written out at the same time, before any is froze
     CHECK(guard.stats().flush_rounds == 1);
 }
 
-TEST_CASE("what cannot be written out is not frozen, and the error names it") {
+TEST_CASE("a filesystem that cannot be written out is not frozen, and the error names it") {
     FakeKernel kernel;
     const int error = GENERATE(EIO, ENOSPC, EDQUOT);
     kernel.failing_errno = error;
@@ -110,7 +110,7 @@ TEST_CASE("what cannot be written out is not frozen, and the error names it") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("an interrupted syncfs is made again") {
+TEST_CASE("an interrupted syncfs is repeated") {
     FakeKernel kernel;
     kernel.failing_errno = EINTR;
     kernel.on_request = [&](const std::string& name, dev_t /*unused*/) {
@@ -122,7 +122,7 @@ TEST_CASE("an interrupted syncfs is made again") {
     CHECK(kernel.count("syncfs") == 2);
 }
 
-TEST_CASE("where writing out would block it is left out") {
+TEST_CASE("a suspended filesystem is not written out, because that would block") {
     FakeKernel kernel;
     kernel.patched = true;
     constexpr dev_t mapped = 0xfd00;
@@ -137,7 +137,7 @@ TEST_CASE("where writing out would block it is left out") {
     CHECK(kernel.count("syncfs") == 2);
 }
 
-TEST_CASE("what a guard of this process holds is clean already") {
+TEST_CASE("a filesystem that a guard of this process holds is not written out again") {
     FakeKernel kernel;
     const FreezeGuard first("/srv");
     const FreezeGuard second("/srv");
@@ -145,7 +145,7 @@ TEST_CASE("what a guard of this process holds is clean already") {
     CHECK(kernel.requested("syncfs") == std::vector{ext4, btrfs});
 }
 
-TEST_CASE("a guard knows what it has cost") {
+TEST_CASE("a guard reports its times") {
     FakeKernel kernel;
     let_take(kernel, {500ms, 5ms});
     CHECK(FreezeGuard().stats().frozen == 0ns);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// Guards of several filesystems: what counts as one, in which order, and what becomes of the
+/// Guards of several filesystems: which paths are the same, the order, and what happens to the
 /// others when one fails.
 #include "calls.hpp"
 #include "fake_kernel.hpp"
@@ -27,6 +27,7 @@ using namespace std::chrono_literals;
 using libfreeze::errc;
 using libfreeze::FreezeGuard;
 using libfreeze::Options;
+using testing::contains;
 using testing::FakeKernel;
 using testing::Reports;
 using Paths = std::vector<std::filesystem::path>;
@@ -46,11 +47,6 @@ std::optional<std::system_error> refused(const Paths& paths, const Options& opti
         return error;
     }
     return std::nullopt;
-}
-
-bool contains(const std::system_error& error, const std::string& text) {
-    INFO(error.what());
-    return std::string(error.what()).find(text) != std::string::npos;
 }
 
 Options skipping() {
@@ -89,7 +85,7 @@ bool none_frozen(FakeKernel& kernel) {
 
 } // namespace
 
-TEST_CASE("a guard of several filesystems freezes all, and thaws all") {
+TEST_CASE("a guard of several filesystems freezes and thaws all of them") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     const Reports reports;
@@ -116,7 +112,7 @@ TEST_CASE("a guard of several filesystems freezes all, and thaws all") {
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("lists of paths are taken as lists, whatever is in them") {
+TEST_CASE("lists of paths of any type are taken as lists") {
     FakeKernel kernel;
     std::error_code error;
     const std::filesystem::path path = "/srv";
@@ -146,7 +142,7 @@ TEST_CASE("paths on one filesystem count once") {
     CHECK(none_frozen(kernel));
 }
 
-TEST_CASE("what is on top is frozen first and thawed last") {
+TEST_CASE("the upper filesystem is frozen first and thawed last") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     stack_three(kernel);
@@ -164,7 +160,7 @@ TEST_CASE("what is on top is frozen first and thawed last") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a filesystem is found to be stacked on another") {
+TEST_CASE("stacked filesystems are detected") {
     FakeKernel kernel;
     stack_three(kernel);
     dev_t top = loop;
@@ -232,7 +228,7 @@ TEST_CASE("a filesystem is found to be stacked on another") {
     CHECK(kernel.stuck == 0);
 }
 
-TEST_CASE("of those of which nothing is known the one that was mounted last is frozen first") {
+TEST_CASE("without information on stacking, the last mounted filesystem is frozen first") {
     FakeKernel kernel;
     stack_three(kernel);
     kernel.sysfs.clear();
@@ -245,7 +241,7 @@ TEST_CASE("of those of which nothing is known the one that was mounted last is f
     CHECK(kernel.stuck == 0);
 }
 
-TEST_CASE("devices that are stacked in a circle, as none are, do no harm") {
+TEST_CASE("an impossible cycle of stacked devices does no harm") {
     FakeKernel kernel;
     stack_three(kernel);
     kernel.sysfs["/sys/dev/block/7:0/slaves/dm-0/dev"] = "253:0\n";
@@ -263,7 +259,7 @@ TEST_CASE("independent filesystems are frozen and thawed at the same time") {
     kernel.mount("/other", mapped, "dm-0");
     pthread_attr_t before;
     REQUIRE(::pthread_getattr_default_np(&before) == 0);
-    if (!have_threads) { // then one after the other, all the same
+    if (!have_threads) { // then one after another
         pthread_attr_t huge;
         ::pthread_attr_init(&huge);
         REQUIRE(::pthread_attr_setstacksize(&huge, std::size_t(1) << 50U) == 0);
@@ -292,7 +288,7 @@ TEST_CASE("independent filesystems are frozen and thawed at the same time") {
     CHECK(none_frozen(kernel));
 }
 
-TEST_CASE("if one cannot be frozen the others are thawed, and the error names it") {
+TEST_CASE("if one cannot be frozen, the others are thawed and the error names it") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     const bool independent = GENERATE(false, true);
@@ -310,7 +306,7 @@ TEST_CASE("if one cannot be frozen the others are thawed, and the error names it
     CHECK((independent || kernel.requested("FITHAW") == std::vector{loop, mapped}));
 }
 
-TEST_CASE("what ended before another could not be frozen is not told: nothing is held anyway") {
+TEST_CASE("a hold that ended before another freeze failed is not reported") {
     FakeKernel kernel;
     stack_three(kernel);
     const Reports reports;
@@ -326,7 +322,7 @@ TEST_CASE("what ended before another could not be frozen is not told: nothing is
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("no thaw waits for a filesystem below that takes too long to freeze") {
+TEST_CASE("no thaw waits for a lower filesystem that takes too long to freeze") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     stack_three(kernel);
@@ -346,7 +342,7 @@ TEST_CASE("no thaw waits for a filesystem below that takes too long to freeze") 
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("nothing is frozen after the first that failed") {
+TEST_CASE("after the first failure nothing more is frozen") {
     FakeKernel kernel;
     stack_three(kernel);
     fail(kernel, "FIFREEZE", mapped, EIO, false);
@@ -354,7 +350,7 @@ TEST_CASE("nothing is frozen after the first that failed") {
     CHECK(kernel.requested("FIFREEZE") == std::vector{mapped});
 }
 
-TEST_CASE("a path that is wrong is found before anything is frozen") {
+TEST_CASE("a wrong path is detected before anything is frozen") {
     FakeKernel kernel;
     CHECK(contains(*refused({"/srv", "/none"}), "cannot freeze '/none'"));
     CHECK(contains(*refused({"/srv", "/dev/sda1"}), "'/dev/sda1': it is a block device"));
@@ -363,7 +359,8 @@ TEST_CASE("a path that is wrong is found before anything is frozen") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("what stays frozen after a failed freeze is told, beside the error") {
+TEST_CASE(
+    "filesystems that stay frozen after a failed freeze are reported in addition to the error") {
     FakeKernel kernel;
     stack_three(kernel);
     const Reports reports;
@@ -380,7 +377,7 @@ TEST_CASE("what stays frozen after a failed freeze is told, beside the error") {
     CHECK(kernel.stuck == 0);
 }
 
-TEST_CASE("those that cannot be frozen are an error or skipped, as the caller chose") {
+TEST_CASE("filesystems that do not support freezing are an error or skipped, as the caller chose") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     kernel.filesystems[0x99].freezable = false;
@@ -407,7 +404,7 @@ TEST_CASE("those that cannot be frozen are an error or skipped, as the caller ch
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("other errors are not skipped") {
+TEST_CASE("filesystems with other errors are not skipped") {
     FakeKernel kernel;
     kernel.patched = false;
     REQUIRE(kernel.foreign_freeze(200, btrfs) == 0);
@@ -417,7 +414,7 @@ TEST_CASE("other errors are not skipped") {
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("if any did not last, the guard has expired, and the others are thawed") {
+TEST_CASE("if any freeze ended early, the guard has expired and the others are thawed") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     stack_three(kernel);
@@ -428,7 +425,7 @@ TEST_CASE("if any did not last, the guard has expired, and the others are thawed
         REQUIRE(kernel.foreign_thaw(300, broken) == 0);
         try {
             guard.thaw();
-            FAIL("a success is claimed");
+            FAIL("reported as success");
         } catch (const std::system_error& error) {
             CHECK(error.code() == errc::expired);
             const auto* const path = broken == ext4   ? "'/srv'"
@@ -443,7 +440,7 @@ TEST_CASE("if any did not last, the guard has expired, and the others are thawed
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("a destructor tells of each that did not last") {
+TEST_CASE("a destructor reports each freeze that ended early") {
     FakeKernel kernel;
     const Reports reports;
     {
@@ -463,7 +460,7 @@ TEST_CASE("a destructor tells of each that did not last") {
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("extend moves the deadline of all, and says if any has ended") {
+TEST_CASE("extend moves all deadlines and reports if any freeze has ended") {
     FakeKernel kernel;
     FreezeGuard guard({"/srv", "/pool"}, with_timeout(10s));
     kernel.advance(9s);
@@ -480,7 +477,7 @@ TEST_CASE("extend moves the deadline of all, and says if any has ended") {
     CHECK(none_frozen(kernel));
 }
 
-TEST_CASE("the deadline of all is counted from when the last is frozen") {
+TEST_CASE("the timeout of all starts when the last one is frozen") {
     FakeKernel kernel;
     stack_three(kernel);
     std::chrono::seconds slow = 6s;
@@ -504,7 +501,7 @@ TEST_CASE("the deadline of all is counted from when the last is frozen") {
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("what is stacked on a filesystem that cannot be thawed is not thawed, all else is") {
+TEST_CASE("filesystems above one that cannot be thawed stay frozen, all others are thawed") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     stack_three(kernel);
@@ -566,7 +563,7 @@ TEST_CASE("groups and single guards of a process share its holds") {
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("a released group is adopted one by one") {
+TEST_CASE("a released group can be adopted one by one") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     FreezeGuard guard({"/srv", "/pool"});
@@ -593,7 +590,7 @@ TEST_CASE("a forked child cannot touch its parent's group") {
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("an impossible timeout of a group names a path, and freezes nothing") {
+TEST_CASE("an invalid timeout of a group freezes nothing, and the error names a path") {
     FakeKernel kernel;
     CHECK(contains(*refused({"/srv", "/pool"}, with_timeout(-1s)), "cannot freeze '/srv'"));
     CHECK(kernel.calls.empty());

@@ -34,14 +34,14 @@ namespace {
 
 constexpr dev_t ext4 = FakeKernel::ext4;
 
-/// The seconds that the last request of that name got.
+/// The argument of the last request of that name.
 std::int64_t last_argument(const FakeKernel& kernel, const std::string& name) {
     for (auto call = kernel.calls.rbegin(); call != kernel.calls.rend(); ++call) {
         if (call->name == name) {
             return call->argument;
         }
     }
-    FAIL("no " << name);
+    FAIL("no call of " << name);
     return 0;
 }
 
@@ -78,7 +78,7 @@ TEST_CASE("thaw thaws and empties the guard") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("an empty guard can do nothing, and says so") {
+TEST_CASE("calls of an empty guard throw logic_error") {
     FreezeGuard guard;
     std::error_code error;
     CHECK_FALSE(guard);
@@ -90,7 +90,7 @@ TEST_CASE("an empty guard can do nothing, and says so") {
     guard.release();
 }
 
-TEST_CASE("a moved guard takes its freeze along") {
+TEST_CASE("moving a guard moves its freeze") {
     FakeKernel kernel;
     const Reports reports;
     FreezeGuard first("/srv");
@@ -104,7 +104,7 @@ TEST_CASE("a moved guard takes its freeze along") {
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("a timeout is whole seconds, rounded up, and two at least") {
+TEST_CASE("a timeout is rounded up to whole seconds, at least two") {
     FakeKernel kernel;
     struct Row {
         std::chrono::milliseconds asked;
@@ -120,7 +120,7 @@ TEST_CASE("a timeout is whole seconds, rounded up, and two at least") {
     guard.thaw();
 }
 
-TEST_CASE("without a timeout the plain request is used, with no argument") {
+TEST_CASE("without a timeout FIFREEZE is used, without an argument") {
     FakeKernel kernel;
     { const FreezeGuard guard("/srv"); }
     CHECK(kernel.count("FIFREEZE") == 1);
@@ -129,7 +129,7 @@ TEST_CASE("without a timeout the plain request is used, with no argument") {
     CHECK(last_argument(kernel, "FITHAW") == 0);
 }
 
-TEST_CASE("an impossible timeout freezes nothing") {
+TEST_CASE("an invalid timeout freezes nothing") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     const auto timeout = GENERATE(-1ms, -30s, std::chrono::milliseconds::min(),
@@ -141,7 +141,7 @@ TEST_CASE("an impossible timeout freezes nothing") {
     CHECK(kernel.calls.empty());
 }
 
-TEST_CASE("an extension by nothing, less or too much changes nothing") {
+TEST_CASE("extend with a zero, negative or huge timeout changes nothing") {
     FakeKernel kernel;
     FreezeGuard guard("/srv", with_timeout(10s));
     const std::size_t resets = kernel.count("FIFREEZE_RESET_TIMEOUT");
@@ -166,7 +166,7 @@ TEST_CASE("on a stock kernel a timeout without a guardian is refused before anyt
     CHECK(kernel.filesystems[ext4].thaws == 0);
 }
 
-TEST_CASE("on a stock kernel extend is refused and the guard goes on") {
+TEST_CASE("on a stock kernel extend fails and the guard keeps its freeze") {
     FakeKernel kernel;
     kernel.patched = false;
     FreezeGuard guard("/srv");
@@ -175,7 +175,7 @@ TEST_CASE("on a stock kernel extend is refused and the guard goes on") {
     guard.thaw();
 }
 
-TEST_CASE("a filesystem that somebody else froze on a stock kernel is not ours") {
+TEST_CASE("on a stock kernel a guard does not thaw another process's freeze") {
     FakeKernel kernel;
     kernel.patched = false;
     REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
@@ -185,7 +185,7 @@ TEST_CASE("a filesystem that somebody else froze on a stock kernel is not ours")
     CHECK(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a freeze that times out is expired, for extend and for thaw") {
+TEST_CASE("extend and thaw report a freeze that timed out as expired") {
     FakeKernel kernel;
     const Reports reports;
     {
@@ -202,7 +202,7 @@ TEST_CASE("a freeze that times out is expired, for extend and for thaw") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("extend keeps a freeze alive past its first deadline") {
+TEST_CASE("extend keeps a freeze beyond its first deadline") {
     FakeKernel kernel;
     FreezeGuard guard("/srv", with_timeout(10s));
     for (int i = 0; i < 10; ++i) {
@@ -214,7 +214,7 @@ TEST_CASE("extend keeps a freeze alive past its first deadline") {
     CHECK(kernel.filesystems[ext4].thaws == 1);
 }
 
-TEST_CASE("a freeze that an administrator thaws is expired") {
+TEST_CASE("a freeze that an administrator thaws has expired") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     FreezeGuard guard("/srv");
@@ -224,7 +224,7 @@ TEST_CASE("a freeze that an administrator thaws is expired") {
     CHECK(error == std::error_code(EINVAL, std::system_category()));
 }
 
-TEST_CASE("a late thaw leaves another's freeze alone") {
+TEST_CASE("a late thaw does not end another process's freeze") {
     FakeKernel kernel;
     FreezeGuard guard("/srv", with_timeout(10s));
     REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
@@ -234,7 +234,7 @@ TEST_CASE("a late thaw leaves another's freeze alone") {
     CHECK(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a destructor reports an expired freeze, once, unless the caller knows") {
+TEST_CASE("a destructor reports an expired freeze once, unless the caller got the error before") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     const Reports reports;
@@ -253,7 +253,7 @@ TEST_CASE("a destructor reports an expired freeze, once, unless the caller knows
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("an assignment that loses a freeze reports it") {
+TEST_CASE("an assignment to a guard whose freeze expired reports it") {
     FakeKernel kernel;
     const Reports reports;
     FreezeGuard guard("/srv", with_timeout(10s));
@@ -262,7 +262,8 @@ TEST_CASE("an assignment that loses a freeze reports it") {
     CHECK(Reports::all().size() == 1);
 }
 
-TEST_CASE("the failure handler is handed back, and the default writes one line to standard error") {
+TEST_CASE("set_failure_handler returns the previous handler; the default one writes a line to "
+          "standard error") {
     FakeKernel kernel;
     CHECK(libfreeze::set_failure_handler(nullptr) == nullptr);
     const std::string stderr_path = GENERATE("/pool", "/srv/dir/file", "");
@@ -290,7 +291,7 @@ TEST_CASE("the failure handler is handed back, and the default writes one line t
         CHECK(line.rfind("libfreeze: cannot thaw '/srv' (ext4): it did not stay frozen", 0) == 0);
         CHECK(std::count(line.begin(), line.end(), '\n') == 1);
         CHECK(line.back() == '\n');
-    } else { // on the frozen filesystem, or nobody knows where
+    } else { // on the frozen filesystem, or at an unknown place
         CHECK(length == -1);
     }
 }
@@ -313,7 +314,7 @@ TEST_CASE("a released filesystem stays frozen, and can be adopted") {
     CHECK(Reports::all().empty());
 }
 
-TEST_CASE("a freeze left by another process is adopted") {
+TEST_CASE("a freeze of another process can be adopted") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
@@ -331,7 +332,7 @@ TEST_CASE("adopt gives a new deadline") {
     CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
 }
 
-TEST_CASE("what is not frozen cannot be adopted, and is not frozen by trying") {
+TEST_CASE("a filesystem that is not frozen cannot be adopted, and stays thawed") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     std::error_code error;
@@ -343,7 +344,7 @@ TEST_CASE("what is not frozen cannot be adopted, and is not frozen by trying") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a stock kernel cannot adopt with a timeout") {
+TEST_CASE("on a stock kernel adopt with a timeout fails") {
     FakeKernel kernel;
     kernel.patched = false;
     REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
@@ -352,7 +353,8 @@ TEST_CASE("a stock kernel cannot adopt with a timeout") {
     CHECK(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("on a stock kernel device-mapper's freeze is not adopted: a thaw would end it") {
+TEST_CASE(
+    "on a stock kernel device-mapper's freeze cannot be adopted, because a thaw would end it") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     kernel.sysfs["/sys/dev/block/8:1/dm/suspended"] = "1\n";
@@ -371,7 +373,7 @@ TEST_CASE("on a stock kernel device-mapper's freeze is not adopted: a thaw would
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("what a living guard holds cannot be adopted") {
+TEST_CASE("a freeze that a guard still holds cannot be adopted") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     FreezeGuard guard("/srv");
@@ -382,12 +384,12 @@ TEST_CASE("what a living guard holds cannot be adopted") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a failing undo of adopt's question is reported with it") {
+TEST_CASE("adopt reports if it cannot undo the freeze by which it asks") {
     FakeKernel kernel;
     kernel.patched = false;
     kernel.failing_errno = EIO;
     std::size_t undo = 0;
-    { // the number of the call that undoes
+    { // find the number of the call that undoes the freeze
         CHECK_THROWS_AS(FreezeGuard::adopt("/srv"), std::system_error);
         while (kernel.calls[undo].name != "FITHAW") {
             ++undo;
@@ -416,7 +418,7 @@ TEST_CASE("a forked child cannot touch its parent's freeze") {
     {
         FreezeGuard guard("/srv");
         const std::size_t asked = kernel.calls.size() - before;
-        kernel.process = 101; // from here on this is the child
+        kernel.process = 101; // from here on, this is the child
         std::error_code error;
         CHECK_THROWS_AS(guard.thaw(), std::logic_error);
         CHECK_THROWS_AS(guard.thaw(error), std::logic_error);
@@ -446,14 +448,14 @@ TEST_CASE("a forked child's own guards are independent of its parent's") {
     CHECK(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("the kernel is asked once whether it has timeouts") {
+TEST_CASE("the kernel is asked once whether it supports timeouts") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     { const FreezeGuard guard("/srv", with_timeout(10s)); }
     CHECK(kernel.count("FIFREEZE_RESET_TIMEOUT") == 1);
 }
 
-TEST_CASE("a security module that forbids the question forbids timeouts only") {
+TEST_CASE("a security module that forbids the probe prevents only timeouts") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     const int error = GENERATE(EPERM, EACCES);
@@ -467,7 +469,7 @@ TEST_CASE("a security module that forbids the question forbids timeouts only") {
         FreezeGuard guard("/srv");
         REQUIRE(kernel.count("FIFREEZE_RESET_TIMEOUT") == 1);
         CHECK(code_of([&] { guard.extend(10s); }).value() == error);
-        // Whether it is still frozen could not be found out, so it is not shared.
+        // It is unknown whether it is still frozen, so the hold is not shared.
         CHECK(code_of([] { const FreezeGuard other("/srv"); }).value() == error);
         CHECK(kernel.is_frozen(ext4));
         guard.thaw();
@@ -478,7 +480,7 @@ TEST_CASE("a security module that forbids the question forbids timeouts only") {
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("an interrupted call is made again") {
+TEST_CASE("an interrupted call is repeated") {
     const bool patched = GENERATE(false, true);
     std::vector<std::string> names;
     {

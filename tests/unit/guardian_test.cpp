@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// Guards whose requests a guardian makes.
+/// Guards that use a guardian.
 #include "calls.hpp"
 #include "fake_kernel.hpp"
 #include "reports.hpp"
@@ -36,7 +36,7 @@ Options guarded(std::chrono::milliseconds timeout = 0ms) {
 
 } // namespace
 
-TEST_CASE("a timeout on a stock kernel is a guardian's") {
+TEST_CASE("on a stock kernel a guardian enforces the timeout") {
     FakeKernel kernel;
     kernel.patched = false;
     FreezeGuard guard("/srv", with_timeout(30s));
@@ -85,7 +85,7 @@ TEST_CASE("a timeout on a stock kernel is a guardian's") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a guardian is started only where one is needed") {
+TEST_CASE("a guardian is started only if needed") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     INFO("patched: " << kernel.patched);
@@ -117,7 +117,7 @@ TEST_CASE("a guardian is started only where one is needed") {
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a killed guardian's freeze is thawed, and has expired") {
+TEST_CASE("a killed guardian's freeze is thawed and has expired") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     INFO("patched: " << kernel.patched);
@@ -141,11 +141,11 @@ TEST_CASE("a killed guardian's freeze is thawed, and has expired") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a killed guardian's freeze is thawed by a program that has frozen there itself") {
+TEST_CASE("a program that has frozen the filesystem itself thaws a killed guardian's freeze") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     INFO("patched: " << kernel.patched);
-    FreezeGuard("/srv").thaw(); // to the kernel it is no administrator any more
+    FreezeGuard("/srv").thaw(); // after this it is not an administrator
     FreezeGuard guard("/srv", guarded());
     kernel.kill_guardians();
     SECTION("found by thaw") {
@@ -174,7 +174,7 @@ TEST_CASE("a killed guardian's freeze is thawed by a program that has frozen the
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a killed guardian's freeze is thawed, not one that the program has left there") {
+TEST_CASE("a killed guardian's freeze is thawed, not the program's own") {
     FakeKernel kernel;
     FreezeGuard own("/srv");
     own.release();
@@ -186,7 +186,7 @@ TEST_CASE("a killed guardian's freeze is thawed, not one that the program has le
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a killed guardian's freeze that the kernel has ended costs nobody else's") {
+TEST_CASE("if a killed guardian's freeze has ended, no other freeze is thawed for it") {
     FakeKernel kernel;
     if (GENERATE(false, true)) {
         FreezeGuard("/srv").thaw();
@@ -208,7 +208,7 @@ TEST_CASE("a killed guardian's freeze that the kernel has ended costs nobody els
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a freeze that takes too long is given up") {
+TEST_CASE("a freeze that takes too long fails") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     kernel.blocking = {ext4};
@@ -227,7 +227,7 @@ TEST_CASE("a freeze that takes too long is given up") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a freeze that waits for another guard's, which takes too long, is given up") {
+TEST_CASE("a freeze that waits too long for another guard's freeze fails") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     std::promise<void> go_on;
@@ -253,7 +253,7 @@ TEST_CASE("a freeze that waits for another guard's, which takes too long, is giv
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a guardian that is killed before it freezes costs nobody else's freeze") {
+TEST_CASE("if a guardian is killed before its freeze, no other freeze is thawed for it") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     kernel.foreign_freeze(300, ext4);
@@ -265,7 +265,7 @@ TEST_CASE("a guardian that is killed before it freezes costs nobody else's freez
     CHECK(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a released share of a guardian's hold outlives the other guards") {
+TEST_CASE("a guardian's hold that was released outlives the other guards") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     const auto timeout = GENERATE(0s, 30s);
@@ -290,7 +290,7 @@ TEST_CASE("a released share of a guardian's hold outlives the other guards") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("the guardian stays as long as a guard does, whoever has released") {
+TEST_CASE("the guardian stays until the last guard goes, in spite of releases") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     FreezeGuard first("/srv", guarded());
@@ -298,12 +298,12 @@ TEST_CASE("the guardian stays as long as a guard does, whoever has released") {
     FreezeGuard third("/srv", guarded());
     first.release();
     second.thaw();
-    CHECK(kernel.guardians.begin()->second.attended);
+    CHECK(kernel.guardians.begin()->second.has_client);
     third.thaw();
     CHECK(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a killed guardian's freeze is not released in silence") {
+TEST_CASE("release reports a killed guardian") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     FreezeGuard("/srv").thaw();
@@ -335,7 +335,8 @@ TEST_CASE("a killed guardian's freeze is not released in silence") {
     CHECK_FALSE(guard);
 }
 
-TEST_CASE("what a killed guardian has left frozen is told beside the error") {
+TEST_CASE(
+    "if a killed guardian's freeze cannot be thawed, this is reported in addition to the error") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     const Reports reports;
@@ -360,7 +361,7 @@ TEST_CASE("what a killed guardian has left frozen is told beside the error") {
     CHECK(Reports::all().size() == 1);
 }
 
-TEST_CASE("what a guardian that is killed while it freezes has left frozen is told") {
+TEST_CASE("if a guardian killed during its freeze leaves it frozen, this is reported") {
     FakeKernel kernel;
     kernel.patched = GENERATE(true, false);
     const Reports reports;
@@ -387,7 +388,7 @@ TEST_CASE("what a guardian that is killed while it freezes has left frozen is to
     CHECK(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a guardian that is killed while it writes out is no fault of the device") {
+TEST_CASE("a guardian killed during syncfs is not reported as a device error") {
     FakeKernel kernel;
     kernel.failing_errno = GENERATE(EPIPE, ECONNRESET);
     kernel.failing_request = [](const std::string& name, dev_t) { return name == "ask_guardian"; };
@@ -402,7 +403,7 @@ TEST_CASE("a guardian that is killed while it writes out is no fault of the devi
     }
 }
 
-TEST_CASE("the longest times that can be given are not over at once") {
+TEST_CASE("the longest possible timeouts do not expire at once") {
     FakeKernel kernel;
     Options options;
     options.acquire_timeout = std::chrono::milliseconds::max();
@@ -413,7 +414,7 @@ TEST_CASE("the longest times that can be given are not over at once") {
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a device that times out is not the time that the caller gave") {
+TEST_CASE("ETIMEDOUT from a device is not reported as acquire_timeout") {
     FakeKernel kernel;
     const std::string call = GENERATE("FIFREEZE", "syncfs");
     kernel.failing_errno = ETIMEDOUT;
@@ -428,7 +429,7 @@ TEST_CASE("a device that times out is not the time that the caller gave") {
     }
 }
 
-TEST_CASE("a guardian that cannot start") {
+TEST_CASE("a guardian that cannot be started fails the freeze") {
     FakeKernel kernel;
     kernel.failing_errno = ENOENT;
     kernel.failing_request = [](const std::string& name, dev_t) {
@@ -445,7 +446,7 @@ TEST_CASE("a guardian that cannot start") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a forked child leaves the guardian alone") {
+TEST_CASE("a forked child does not affect the guardian") {
     FakeKernel kernel;
     FreezeGuard guard("/srv", guarded(30s));
     const pid_t parent = kernel.process;
@@ -456,7 +457,7 @@ TEST_CASE("a forked child leaves the guardian alone") {
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("options that contradict each other") {
+TEST_CASE("contradicting options are refused") {
     const FakeKernel kernel;
     Options options;
     options.acquire_timeout = -1ms;

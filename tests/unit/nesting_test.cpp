@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// Guards of one process on one filesystem, in every order, with everything that can happen to them
-/// in between, against an oracle that sees into the kernel.
+/// Guards of one process on one filesystem, in every order and with every event in between,
+/// compared with an oracle that sees the state of the kernel.
 #include "fake_kernel.hpp"
 #include "reports.hpp"
 
@@ -55,10 +55,10 @@ constexpr int events = static_cast<int>(Event::other_thaws) + 1;
 struct Slot {
     FreezeGuard guard;
     std::uint64_t thaws_before = 0;
-    std::optional<Clock::time_point> deadline; ///< that the guard asked for
+    std::optional<Clock::time_point> deadline; ///< requested by the guard
 };
 
-/// Plays events and checks after each that the library kept its promises.
+/// Executes events and checks the guarantees of the library after each.
 class Play final {
 public:
     explicit Play(bool patched) { kernel_.patched = patched; }
@@ -89,10 +89,9 @@ private:
 
     FakeKernel kernel_;
     std::array<Slot, slots> slots_;
-    std::size_t released_ = 0;  ///< at most so many freezes were left behind
-    std::size_t of_others_ = 0; ///< live holds of the other freezer that only others may end
-    bool others_ =
-        false; ///< whether anything but our own guards may have kept it frozen, or ended a hold
+    std::size_t released_ = 0;  ///< the maximum number of freezes left behind
+    std::size_t of_others_ = 0; ///< live holds of the other freezer, which only others may end
+    bool others_ = false;       ///< others may have kept it frozen, or ended a hold
     bool left_behind_ = false;
 };
 
@@ -122,7 +121,7 @@ bool Play::make(std::chrono::seconds timeout) {
     options.timeout = timeout;
     std::error_code error;
     slot->guard = FreezeGuard("/srv", options, error);
-    if (error) { // only a stock kernel refuses, and only what this process has left behind
+    if (error) { // only a stock kernel refuses, and only if this process left a freeze behind
         REQUIRE(error == errc::already_frozen);
         REQUIRE_FALSE(kernel_.patched);
         REQUIRE(left_behind_);
@@ -133,14 +132,14 @@ bool Play::make(std::chrono::seconds timeout) {
     return true;
 }
 
-/// Of a guard that has gone with this result.
+/// For a guard that ended with this result.
 void Play::check(const Slot& slot, const std::error_code& error) {
     const bool lasted = kernel_.filesystems[ext4].thaws == slot.thaws_before;
     if (!error) {
-        REQUIRE(lasted); // the promise
+        REQUIRE(lasted); // the guarantee
     } else {
         REQUIRE(error == errc::expired);
-        REQUIRE((!lasted || others_ || left_behind_)); // and no false alarm
+        REQUIRE((!lasted || others_ || left_behind_)); // no false error
     }
 }
 
@@ -149,7 +148,7 @@ bool Play::thaw(std::size_t number) {
     if (!slot.guard) {
         return false;
     }
-    // The last thaw of all is this call's own.
+    // The last thaw is that of this call.
     const Slot before{FreezeGuard(), slot.thaws_before, slot.deadline};
     const auto thaws = kernel_.filesystems[ext4].thaws;
     const bool frozen = kernel_.is_frozen(ext4);
@@ -220,7 +219,7 @@ bool Play::adopt() {
     std::error_code error;
     try {
         slot->guard = FreezeGuard::adopt("/srv", {}, error);
-    } catch (const std::logic_error&) { // a living guard has it
+    } catch (const std::logic_error&) { // a guard still holds it
         return true;
     }
     if (error) {
@@ -243,7 +242,7 @@ bool Play::wait(std::chrono::seconds time) {
 
 bool Play::foreign(Event event) {
     if (event != Event::administrator_thaws && !kernel_.patched) {
-        return false; // a stock kernel cannot tell one freezer from another, nor can the library
+        return false; // a stock kernel and the library cannot distinguish freezers
     }
     if (event == Event::administrator_thaws) {
         if (kernel_.foreign_thaw(administrator, ext4) != 0) {
@@ -263,7 +262,7 @@ bool Play::foreign(Event event) {
     return true;
 }
 
-/// Our hold must last as long as any of its guards wants, and not much longer.
+/// The hold must last until the latest deadline of its guards, and not much longer.
 void Play::check_deadline() {
     const auto& filesystem = kernel_.filesystems[ext4];
     if (!kernel_.patched || others_ || left_behind_ ||
@@ -279,7 +278,7 @@ void Play::check_deadline() {
                 slot.deadline && (!latest || *slot.deadline > *latest) ? slot.deadline : latest;
         }
     }
-    REQUIRE((forever || latest)); // a live hold is somebody's
+    REQUIRE((forever || latest)); // a live hold belongs to a guard
     const auto& deadline = filesystem.holds.back().deadline;
     REQUIRE(deadline.has_value() == !forever);
     if (deadline) {
@@ -366,7 +365,7 @@ const char* name(Event event) {
     return names.at(static_cast<std::size_t>(event));
 }
 
-/// Plays a sequence; the number of its events that could happen, up to the first that could not.
+/// Executes a sequence up to the first event that is not possible; returns how many were executed.
 std::size_t play(bool patched, const std::vector<Event>& sequence) {
     Play game(patched);
     std::string history;
@@ -384,7 +383,7 @@ std::size_t play(bool patched, const std::vector<Event>& sequence) {
 
 } // namespace
 
-TEST_CASE("guards keep their promises in every sequence of events", "[long]") {
+TEST_CASE("guards keep their guarantees in every sequence of events", "[long]") {
     const bool patched = GENERATE(false, true);
     constexpr std::size_t length = 5;
     std::vector<Event> sequence(length, Event::make);
@@ -393,7 +392,7 @@ TEST_CASE("guards keep their promises in every sequence of events", "[long]") {
     while (more) {
         const std::size_t possible = play(patched, sequence);
         played += possible == length ? 1 : 0;
-        // The next sequence that differs in an event that was reached.
+        // The next sequence that differs in an event that was executed.
         std::size_t position = std::min(possible, length - 1);
         std::fill(sequence.begin() + static_cast<std::ptrdiff_t>(position) + 1, sequence.end(),
                   Event::make);
@@ -403,10 +402,10 @@ TEST_CASE("guards keep their promises in every sequence of events", "[long]") {
         more = static_cast<int>(sequence[position]) < events - 1;
         sequence[position] = static_cast<Event>(static_cast<int>(sequence[position]) + 1);
     }
-    CHECK(played > (patched ? 20000U : 300U)); // that it was not all impossible
+    CHECK(played > (patched ? 20000U : 300U)); // otherwise most sequences were impossible
 }
 
-TEST_CASE("guards keep their promises in long random sequences") {
+TEST_CASE("guards keep their guarantees in long random sequences") {
     const bool patched = GENERATE(false, true);
     const std::uint32_t seed = GENERATE(range(1U, 301U));
     std::mt19937 random(seed);
@@ -422,7 +421,7 @@ TEST_CASE("guards keep their promises in long random sequences") {
     game.end();
 }
 
-TEST_CASE("guards may go in any order") {
+TEST_CASE("guards may be thawed in any order") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     std::array<std::size_t, 3> order{0, 1, 2};
@@ -444,7 +443,7 @@ TEST_CASE("a guard with a later deadline outlives one with an earlier") {
     FreezeGuard second("/srv", {60s});
     kernel.advance(15s);
     CHECK(kernel.is_frozen(ext4));
-    first.thaw(); // it was frozen all along
+    first.thaw(); // it was frozen all the time
     CHECK(kernel.is_frozen(ext4));
     kernel.advance(44s);
     CHECK(kernel.is_frozen(ext4));
@@ -452,7 +451,7 @@ TEST_CASE("a guard with a later deadline outlives one with an earlier") {
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("when the one without a deadline goes, the other's deadline is in force") {
+TEST_CASE("when the guard without a deadline is thawed, the other's deadline applies") {
     FakeKernel kernel;
     FreezeGuard forever("/srv");
     FreezeGuard bounded("/srv", {10s});
@@ -467,7 +466,8 @@ TEST_CASE("when the one without a deadline goes, the other's deadline is in forc
     CHECK(error == errc::expired);
 }
 
-TEST_CASE("when the one without a deadline goes too late, the others have expired at once") {
+TEST_CASE("when the guard without a deadline is thawed after the others' deadlines, they expire at "
+          "once") {
     FakeKernel kernel;
     FreezeGuard forever("/srv");
     FreezeGuard bounded("/srv", {10s});
@@ -497,7 +497,7 @@ TEST_CASE("a guard made after the others expired does not revive them") {
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("a released share of a hold outlives the other guards, with its deadline") {
+TEST_CASE("a released hold outlives the other guards, with its deadline") {
     FakeKernel kernel;
     FreezeGuard released("/srv", {30s});
     FreezeGuard other("/srv");
@@ -509,7 +509,7 @@ TEST_CASE("a released share of a hold outlives the other guards, with its deadli
     CHECK_FALSE(kernel.is_frozen(ext4));
 }
 
-TEST_CASE("what one guard has found out, the others know, whatever happens next") {
+TEST_CASE("the expiry that one guard has found applies to all others") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     FreezeGuard first("/srv");

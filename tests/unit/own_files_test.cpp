@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// Programs that would block on what they freeze.
+/// Programs that would block on their own freeze.
 #include "fake_kernel.hpp"
 
 #include <libfreeze/freeze.hpp>
@@ -32,7 +32,7 @@ void open_file(FakeKernel& kernel, int fd, const std::string& path, const std::s
     kernel.sysfs["/proc/self/fdinfo/" + std::to_string(fd)] = info;
 }
 
-/// Empty: not refused.
+/// The message; empty if it is not refused.
 std::string refusal(FakeKernel& kernel, const std::vector<std::filesystem::path>& paths,
                     const Options& options = {}) {
     try {
@@ -52,7 +52,7 @@ bool says(const std::string& text, const std::string& part) {
 
 } // namespace
 
-TEST_CASE("a program's own output on what it freezes is refused by name") {
+TEST_CASE("a program whose output is on the filesystem is refused, with the descriptor's name") {
     FakeKernel kernel;
     const auto [fd, name] = GENERATE(table<int, std::string>(
         {{1, "standard output"}, {2, "standard error"}, {7, "the log open as descriptor 7"}}));
@@ -67,7 +67,7 @@ TEST_CASE("a program's own output on what it freezes is refused by name") {
     CHECK(refusal(kernel, {"/bind"}, options).empty());
 }
 
-TEST_CASE("what cannot block the program is no reason") {
+TEST_CASE("files that cannot block the program do not prevent the freeze") {
     FakeKernel kernel;
     open_file(kernel, 1, "/dev/null", writing);
     open_file(kernel, 2, "/srv/dir/fifo", writing);
@@ -76,13 +76,13 @@ TEST_CASE("what cannot block the program is no reason") {
     CHECK(refusal(kernel, {"/srv"}).empty());
 }
 
-TEST_CASE("without /proc standard output and error are looked at") {
+TEST_CASE("without /proc only standard output and error are checked") {
     FakeKernel kernel;
     kernel.open_as(STDERR_FILENO, "/srv/dir/file");
     CHECK(says(refusal(kernel, {"/srv"}), "standard error"));
 }
 
-TEST_CASE("a swap file on what is frozen is refused by name") {
+TEST_CASE("a swap file on the filesystem is refused, with its name") {
     FakeKernel kernel;
     kernel.files["/srv/swap file"] = {S_IFREG, ext4, ext4, 0, 30};
     kernel.sysfs["/proc/swaps"] = "Filename\tType\tSize\n/dev/sdb partition 1 0 -2\n"
@@ -91,7 +91,7 @@ TEST_CASE("a swap file on what is frozen is refused by name") {
     CHECK(refusal(kernel, {"/pool"}).empty());
 }
 
-TEST_CASE("memory is locked before anything is frozen, or nothing is") {
+TEST_CASE("memory is locked before anything is frozen") {
     FakeKernel kernel;
     Options options;
     options.lock_memory = true;

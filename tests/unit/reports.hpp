@@ -9,7 +9,7 @@
 
 namespace testing {
 
-/// Collects what destructors report, while it lives.
+/// Collects the reports of destructors while it exists.
 class Reports final {
 public:
     Reports() : previous_(libfreeze::set_failure_handler(&collect)) { all().clear(); }

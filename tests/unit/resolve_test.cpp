@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "calls.hpp"
 #include "fake_kernel.hpp"
 
 #include <libfreeze/freeze.hpp>
@@ -13,6 +14,7 @@
 
 using libfreeze::errc;
 using libfreeze::FreezeGuard;
+using testing::contains;
 using testing::FakeKernel;
 
 namespace {
@@ -27,14 +29,9 @@ std::system_error refused(const std::filesystem::path& path) {
     throw std::logic_error("not reached");
 }
 
-bool contains(const std::system_error& error, const std::string& text) {
-    INFO(error.what());
-    return std::string(error.what()).find(text) != std::string::npos;
-}
-
 } // namespace
 
-TEST_CASE("any path names its filesystem") {
+TEST_CASE("any path stands for its filesystem") {
     FakeKernel kernel;
     const auto path = GENERATE("/srv", "/srv/dir", "/srv/dir/file", "/srv/dir/fifo", "/bind");
     FreezeGuard guard(path);
@@ -46,7 +43,7 @@ TEST_CASE("any path names its filesystem") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("nothing but directories is opened for more than O_PATH, and all is close-on-exec") {
+TEST_CASE("only directories are opened without O_PATH, and everything is close-on-exec") {
     FakeKernel kernel;
     { const FreezeGuard guard("/srv/dir/fifo"); }
     for (const auto& call : kernel.calls) {
@@ -58,7 +55,7 @@ TEST_CASE("nothing but directories is opened for more than O_PATH, and all is cl
     }
 }
 
-TEST_CASE("what is mounted when it is looked at is frozen, not autofs") {
+TEST_CASE("an automounted filesystem is frozen, not autofs") {
     constexpr dev_t autofs = 0x77;
     FakeKernel kernel;
     kernel.files["/auto"] = {S_IFDIR, autofs, autofs, 0, 70};
@@ -77,7 +74,7 @@ TEST_CASE("what is mounted when it is looked at is frozen, not autofs") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a path that cannot be opened is told as that") {
+TEST_CASE("the message of a path that cannot be opened says so") {
     FakeKernel kernel;
     kernel.failing_errno = GENERATE(EACCES, ENAMETOOLONG, ELOOP, ENOTDIR, EMFILE, EPERM);
     kernel.failing_call = 0;
@@ -86,7 +83,7 @@ TEST_CASE("a path that cannot be opened is told as that") {
     CHECK(contains(error, "cannot freeze '/srv': the path cannot be opened: "));
 }
 
-TEST_CASE("subvolumes with an st_dev of their own are one filesystem") {
+TEST_CASE("subvolumes with different st_dev are one filesystem") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     FreezeGuard top("/pool");
@@ -109,7 +106,7 @@ TEST_CASE("a mounted block device is refused with its mountpoint") {
     CHECK(kernel.open_files.empty());
 }
 
-TEST_CASE("a block device that is not mounted is refused as that") {
+TEST_CASE("the message of a block device that is not mounted says so") {
     FakeKernel kernel;
     const auto error = refused("/dev/sdc");
     CHECK(error.code() == errc::not_supported);
@@ -125,7 +122,7 @@ TEST_CASE("other device nodes stand for the filesystem they are on") {
     CHECK(contains(refused("/dev/null"), "(devtmpfs on '/dev')"));
 }
 
-TEST_CASE("paths that name nothing") {
+TEST_CASE("paths that do not exist") {
     FakeKernel kernel;
     CHECK(refused("/none").code() == std::errc::no_such_file_or_directory);
     CHECK(refused("").code() == std::errc::no_such_file_or_directory);
@@ -135,7 +132,7 @@ TEST_CASE("paths that name nothing") {
     CHECK(kernel.count("FIFREEZE") == 0);
 }
 
-TEST_CASE("a filesystem that cannot freeze is named") {
+TEST_CASE("the error names a filesystem that cannot freeze") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     const auto error = refused("/proc");
@@ -155,10 +152,9 @@ TEST_CASE("a bind-mounted socket is frozen through another mount of its filesyst
     CHECK_FALSE(kernel.is_frozen(0x19));
 }
 
-TEST_CASE("a mount that is covered by another is not mistaken for it") {
+TEST_CASE("a mount is not confused with another one on top of it") {
     FakeKernel kernel;
-    // Another filesystem is mounted over /srv and /bind; the FIFO is reached by a path that went in
-    // before.
+    // Another filesystem is mounted over /srv and /bind; the FIFO's path was opened before.
     kernel.filesystems[0x77];
     kernel.files["/fifo"] = {S_IFIFO, FakeKernel::ext4, FakeKernel::ext4, 0, 30};
     kernel.files["/"] = {S_IFDIR, 0x77, 0x77, 0, 1};
@@ -185,7 +181,7 @@ TEST_CASE("a bind-mounted regular file whose filesystem has no directory here is
     CHECK((last.argument & O_NONBLOCK) != 0);
 }
 
-TEST_CASE("a mount of another namespace is frozen, though it has no mountpoint here") {
+TEST_CASE("a mount of another namespace can be frozen without a mountpoint here") {
     FakeKernel kernel;
     kernel.table.clear();
     const auto path = GENERATE("/srv", "/srv/dir/fifo");
@@ -195,7 +191,7 @@ TEST_CASE("a mount of another namespace is frozen, though it has no mountpoint h
     CHECK(guard.filesystem().type.empty());
 }
 
-TEST_CASE("probe tells kernels apart and changes nothing") {
+TEST_CASE("probe distinguishes kernels and changes nothing") {
     FakeKernel kernel;
     kernel.patched = GENERATE(false, true);
     REQUIRE(kernel.foreign_freeze(200, FakeKernel::ext4) == 0);

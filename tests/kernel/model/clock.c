@@ -37,7 +37,7 @@ void clock_wait(enum period until) {
     sleep_ms((int)(600 * slowness()));
 }
 
-bool clock_overtaken(int64_t now) {
+bool clock_is_late(int64_t now) {
     for (int period = SOON; period <= LATER; period++)
         if (timers[period].running && now >= timers[period].earliest)
             return true;

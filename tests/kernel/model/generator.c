@@ -2,17 +2,17 @@
 #include "generator.h"
 
 /*
- * Waiting for a deadline costs seconds, so timeouts that run out are rare, but come several at a
- * time; then few steps may pass until the wait, so that a slow machine does them in time, too. And
- * when holds have been ended, those concerned ask what has become of them.
+ * Waiting for a deadline costs seconds, so timeouts that expire are rare but come several at a
+ * time. Only a few steps may pass from then until the wait, so that a slow machine makes them in
+ * time. When holds have ended, their owners often ask about them.
  */
 enum {
     TIMEOUTS_ONE_IN = 16,   /* of all requests with a period */
     STEPS_WITHIN_SHORT = 9, /* from the first timeout to the wait */
     STEPS_BETWEEN_WAITS = 5,
     STEPS_AFTER_END = 6,
-    ALL_LEAVE_ONE_IN = 70,
-    TRAP_ONE_IN = 120,
+    ALL_CLOSE_ONE_IN = 70,
+    SELF_BLOCK_ONE_IN = 120,
     SAME_PROCESS_ONE_IN = 3,
     MANY_HOLDS = 8,
 };
@@ -91,15 +91,15 @@ static enum period random_period(struct generator* g) {
     return endless[below(g, sizeof(endless) / sizeof(endless[0]))];
 }
 
-/* Often the same again, so that it has several holds. */
-static unsigned char random_process(struct generator* g, bool or_a_passer_by) {
-    if (!one_in(g, SAME_PROCESS_ONE_IN) || (g->last_who == PASSER_BY && !or_a_passer_by))
-        g->last_who = (unsigned char)below(g, or_a_passer_by ? PROCESSES + 1 : PROCESSES);
+/* Often the same process again, so that it has several holds. */
+static unsigned char random_process(struct generator* g, bool or_admin) {
+    if (!one_in(g, SAME_PROCESS_ONE_IN) || (g->last_who == ADMIN && !or_admin))
+        g->last_who = (unsigned char)below(g, or_admin ? PROCESSES + 1 : PROCESSES);
     return g->last_who;
 }
 
-/* Rather one that has something to be told. */
-static unsigned char who_asks(struct generator* g) {
+/* Preferably one with an ended hold. */
+static unsigned char process_that_asks(struct generator* g) {
     unsigned first = below(g, PROCESSES);
 
     for (unsigned i = 0; i < PROCESSES; i++) {
@@ -118,7 +118,7 @@ static struct step random_step(struct generator* g) {
         step.verb = (unsigned char)with_timer[below(g, 3)];
     bool asks = g->since_timeout < 0 && g->since_end < STEPS_AFTER_END && one_in(g, 3);
     if (asks)
-        return (struct step){THAW, who_asks(g), 0};
+        return (struct step){THAW, process_that_asks(g), 0};
     if (has_process(step.verb))
         step.who = random_process(g, step.verb <= RESET);
     if (has_period(step.verb))
@@ -139,10 +139,10 @@ static void count_since_timeout(struct generator* g) {
     }
 }
 
-/* Not by their owners. */
+/* Other than by their owners. */
 static bool ends_holds(struct step step) {
     return step.verb >= WAIT_SOON || step.verb == SYSRQ_J ||
-           (step.verb == THAW && step.who == PASSER_BY);
+           (step.verb == THAW && step.who == ADMIN);
 }
 
 static bool take(struct generator* g, struct step step) {
@@ -179,8 +179,8 @@ static void wait_when_due(struct generator* g) {
     }
 }
 
-/* Nobody has it open, so that it can be unmounted, and the superblock may go. */
-static void all_leave(struct generator* g) {
+/* No process has it open, so that it can be unmounted and the superblock may go away. */
+static void close_and_unmount(struct generator* g) {
     take_verb(g, UNWATCH);
     if (one_in(g, 2))
         take(g, (struct step){FREEZE, (unsigned char)below(g, PROCESSES + 1), 0});
@@ -188,8 +188,8 @@ static void all_leave(struct generator* g) {
     take_verb(g, UNMOUNT);
 }
 
-/* A freezer that writes to what it has frozen, and is killed for it; its hold is not the newest. */
-static void trap(struct generator* g) {
+/* A freezer writes to its own frozen filesystem and is killed; its hold is not the newest. */
+static void block_on_own_freeze(struct generator* g) {
     unsigned char who = (unsigned char)below(g, PROCESSES);
     unsigned char other = (unsigned char)((who + 1 + below(g, PROCESSES - 1)) % PROCESSES);
 
@@ -197,20 +197,20 @@ static void trap(struct generator* g) {
     take(g, (struct step){FREEZE, other, 0});
     take(g, (struct step){WRITE, who, 0});
     take(g, (struct step){KILL, who, 0});
-    take(g, (struct step){THAW, PASSER_BY, 0});
+    take(g, (struct step){THAW, ADMIN, 0});
     take(g, (struct step){THAW, other, 0});
 }
 
-/* Mounted, writable, not frozen, as it was; and no hold of anybody's is left. */
-static void set_right(struct generator* g) {
+/* Mounted, writable and not frozen, as at the start; no hold is left. */
+static void restore(struct generator* g) {
     take_verb(g, RESUME);
     take_verb(g, g->model.running[IN_LONG] ? WAIT_LATER : WAIT_SOON);
     take_verb(g, WAIT_SOON);
     if (!g->model.mount)
         take_verb(g, MOUNT);
     while (model_live_holds(&g->model))
-        take(g, (struct step){THAW, PASSER_BY, 0});
-    take(g, (struct step){THAW, PASSER_BY, 0});
+        take(g, (struct step){THAW, ADMIN, 0});
+    take(g, (struct step){THAW, ADMIN, 0});
     take_all(g, CLOSE);
     take_verb(g, REMOUNT_RW);
     take_verb(g, WATCH);
@@ -224,12 +224,12 @@ struct script generate(uint64_t seed, int count, const struct world* world) {
     model_begin(&g.model, world, NONE);
     while (g.script.count < count) {
         wait_when_due(&g);
-        if (g.since_timeout < 0 && one_in(&g, ALL_LEAVE_ONE_IN))
-            all_leave(&g);
-        if (g.since_timeout < 0 && one_in(&g, TRAP_ONE_IN))
-            trap(&g);
+        if (g.since_timeout < 0 && one_in(&g, ALL_CLOSE_ONE_IN))
+            close_and_unmount(&g);
+        if (g.since_timeout < 0 && one_in(&g, SELF_BLOCK_ONE_IN))
+            block_on_own_freeze(&g);
         take(&g, random_step(&g));
     }
-    set_right(&g);
+    restore(&g);
     return g.script;
 }

@@ -7,7 +7,7 @@
 
 #include "model.h"
 
-/* About @count steps, and those that set everything right again. */
+/* About @count steps, then those that restore the initial state. */
 struct script generate(uint64_t seed, int count, const struct world* world);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * freeze-model: random sequences of freezing, thawing and all that goes with it, on a filesystem on
- * device-mapper, against a small model of what the kernel has to do. Prints TAP.
+ * freeze-model: random sequences of freezes, thaws and related operations on a filesystem on
+ * device-mapper, compared with a small model of what the kernel must do. Prints TAP.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,9 +17,10 @@
 #include "generator.h"
 #include "play.h"
 #include "shrinker.h"
+#include "support/tap.h"
 
-enum { EPISODE = 200 }; /* steps, on a superblock of their own */
-enum { ATTEMPTS = 3 };  /* with longer timeouts each time, if the machine is too slow */
+enum { EPISODE = 200 }; /* steps, on a new superblock */
+enum { ATTEMPTS = 3 };  /* with longer timeouts each time, while the machine is too slow */
 
 static struct {
     bool stock;
@@ -34,12 +34,12 @@ static struct world world;
 
 /* ---- one script ------------------------------------------------------------------------------ */
 
-enum verdict_on_script { AS_FORETOLD, DIFFERS, TOO_SLOW, FAILS_OTHERWISE };
+enum verdict_on_script { MATCHES_MODEL, DIFFERS, TOO_SLOW, FAILS };
 
 static int own_stdout, diagnostics;
 
-/* What judge() and those that it starts print is kept back. */
-static void keep_output(void) {
+/* The output of judge() and its children is captured. */
+static void capture_output(void) {
     fflush(stdout);
     if (ftruncate(diagnostics, 0) || lseek(diagnostics, 0, SEEK_SET) ||
         dup2(diagnostics, STDOUT_FILENO) < 0)
@@ -60,10 +60,10 @@ static void print_output(void) {
     printf("%s", text);
 }
 
-/* Each script begins on a new superblock, and after a failure on a new filesystem. */
+/* Each script starts on a new superblock, and after a failure on a new filesystem. */
 static void renew(bool after_failure) {
     if (volume.mounted)
-        volume_start_afresh();
+        volume_recreate();
     if (after_failure)
         volume.formatted = false;
 }
@@ -75,13 +75,13 @@ static enum verdict_on_script try_once(const struct script* script, int stretch)
     *play.finding = (struct finding){0};
     play.script = script;
     play.soon = shortest() * stretch;
-    keep_output();
+    capture_output();
     judge(&test, false, &verdict);
     renew(!verdict.ok);
     release_output();
     if (verdict.ok)
-        return AS_FORETOLD;
-    return play.finding->differs ? DIFFERS : play.finding->overtaken ? TOO_SLOW : FAILS_OTHERWISE;
+        return MATCHES_MODEL;
+    return play.finding->differs ? DIFFERS : play.finding->too_late ? TOO_SLOW : FAILS;
 }
 
 static enum verdict_on_script try_repeatedly(const struct script* script) {
@@ -92,7 +92,7 @@ static enum verdict_on_script try_repeatedly(const struct script* script) {
     return verdict;
 }
 
-/* ---- what is said of it ---------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static void print_step(const struct model* model, struct step step, int result) {
     const char* state = model_frozen(model)           ? "frozen"
@@ -100,7 +100,7 @@ static void print_step(const struct model* model, struct step step, int result) 
                                                       : "gone";
 
     printf("#   %-24s ; %s, %s\n", step_text(step),
-           result == HELD_BACK ? "waits" : result_name(result), state);
+           result == WRITE_BLOCKS ? "blocks" : result_name(result), state);
 }
 
 /* In the form that --script reads. */
@@ -118,15 +118,14 @@ static void print_finding(const struct script* script) {
     if (!finding->differs)
         print_output();
     printf("#   step %d, %s: %s\n", finding->at + 1, step_text(script->steps[finding->at]),
-           finding->differs     ? finding->what
-           : finding->overtaken ? "too late for the deadlines: the machine is too slow"
-                                : "could not be done, or left something behind");
+           finding->differs    ? finding->what
+           : finding->too_late ? "too late for a deadline: the machine is too slow"
+                               : "could not be executed, or left something behind");
 }
 
 /* ---- shrinking ------------------------------------------------------------------------------- */
 
 static bool fails(const struct script* script, void* unused) {
-    (void)unused;
     if (script->count == 0)
         return false;
     return try_repeatedly(script) == DIFFERS;
@@ -136,33 +135,39 @@ static bool there_is_time(void* deadline) {
     return now_ns() < *(int64_t*)deadline;
 }
 
-/* Without what came after the failure; that once more at the end, so that its finding is there. */
+/* Only up to the failure. The result runs once more at the end, for its finding. */
 static void shrink_and_print(const struct script* script) {
     int64_t deadline = now_ns() + options.shrink_seconds * 1000000000ll;
     struct script shorter = script_copy(script, 0, play.finding->at + 1);
     int tries = shrink(&shorter, &world, fails, there_is_time, &deadline);
 
     printf("# shrunk from %d steps to %d in %d tries%s:\n", play.finding->at + 1, shorter.count,
-           tries, there_is_time(&deadline) ? "" : ", when time was up");
+           tries, there_is_time(&deadline) ? "" : ", when the time was up");
     print_script(&shorter);
     if (try_repeatedly(&shorter) == DIFFERS)
         print_finding(&shorter);
     else
-        printf("#   which does not fail every time\n");
+        printf("#   it does not fail every time\n");
     script_free(&shorter);
 }
 
 /* ---- many scripts ---------------------------------------------------------------------------- */
 
-static int points;
-
 static bool point(bool ok, const char* what, uint64_t seed) {
-    printf("%s %d - %s: %s, seed %llu\n", ok ? "ok" : "not ok", ++points, volume.type, what,
-           (unsigned long long)seed);
-    return ok;
+    return tap_point(ok, "%s: %s, seed %llu", volume.type, what, (unsigned long long)seed);
+}
+
+static const char* verdict_name(enum verdict_on_script verdict) {
+    static const char* const names[] = {[MATCHES_MODEL] = "the kernel matches the model",
+                                        [DIFFERS] = "the kernel differs from the model",
+                                        [TOO_SLOW] = "the machine is too slow",
+                                        [FAILS] = "a step failed"};
+
+    return names[verdict];
 }
 
 static void explain(const struct script* script, enum verdict_on_script verdict) {
+    printf("# %s\n", verdict_name(verdict));
     print_finding(script);
     if (verdict == DIFFERS && options.shrink_seconds)
         shrink_and_print(script);
@@ -172,76 +177,60 @@ static bool must_differ(void) {
     return options.stock || options.mistake != NONE;
 }
 
-static const char* remark(enum verdict_on_script verdict) {
-    if (verdict == AS_FORETOLD)
-        return "as foretold";
-    if (verdict == DIFFERS)
-        return options.stock     ? "not as foretold, as it must be on stock"
-               : options.mistake ? "not as a wrong model foretells"
-                                 : "not as foretold";
-    return verdict == TOO_SLOW ? "the machine is too slow" : "failed";
-}
-
-/* One point each, until one fails. */
-static bool play_all(void) {
+/* One point per script, until one fails. */
+static void play_all(void) {
     bool ok = true;
 
     for (int i = 0; i < options.steps && ok; i += EPISODE) {
         uint64_t seed = options.seed + (uint64_t)(i / EPISODE);
         struct script script = generate(seed, EPISODE, &world);
         enum verdict_on_script verdict = try_repeatedly(&script);
-        ok = point(verdict == AS_FORETOLD, remark(verdict), seed);
+        ok = point(verdict == MATCHES_MODEL, verdict_name(MATCHES_MODEL), seed);
         if (!ok)
             explain(&script, verdict);
         script_free(&script);
     }
-    return ok;
 }
 
-/* One point: some script is not as foretold. */
-static bool play_until_one_differs(void) {
+/* One point: some script differs from the model. */
+static void play_until_one_differs(void) {
     for (int i = 0; i < options.steps; i += EPISODE) {
         uint64_t seed = options.seed + (uint64_t)(i / EPISODE);
         struct script script = generate(seed, EPISODE, &world);
         enum verdict_on_script verdict = try_repeatedly(&script);
-        if (verdict == AS_FORETOLD)
+        if (verdict == MATCHES_MODEL)
             continue;
-        point(verdict == DIFFERS, remark(verdict), seed);
+        point(verdict == DIFFERS, verdict_name(DIFFERS), seed);
         explain(&script, verdict);
-        return verdict == DIFFERS;
+        return;
     }
-    return point(false, "all is as foretold, which it must not be", options.seed);
+    point(false, verdict_name(DIFFERS), options.seed);
 }
 
-static bool play_file(void) {
+static void play_file(void) {
     struct script script = {0};
     FILE* file = fopen(options.script, "re");
 
     if (!file || !script_read(file, &script) || !script.count)
-        broken_at(__FILE__, __LINE__, "%s: no script", options.script);
+        broken_at(__FILE__, __LINE__, "%s: not a script", options.script);
     fclose(file);
     struct script allowed = model_allowed_part(&script, &world);
     if (allowed.count != script.count)
-        printf("# %d steps are left out, as they cannot be done\n", script.count - allowed.count);
+        printf("# %d steps are left out because they are not allowed\n",
+               script.count - allowed.count);
     enum verdict_on_script verdict = try_repeatedly(&allowed);
-    bool ok = point(verdict == AS_FORETOLD, remark(verdict), 0);
+    bool ok = point(verdict == MATCHES_MODEL, verdict_name(MATCHES_MODEL), 0);
     print_script(&allowed);
     if (!ok)
         print_finding(&allowed);
-    return ok;
 }
 
 /* ---- the program ----------------------------------------------------------------------------- */
 
-/* 6.1 mounts no suspended device, and btrfs reads its device at each mount. */
+/* 6.1 does not mount a suspended device, and btrfs reads its device at each mount. */
 static struct world this_world(void) {
-    struct utsname kernel;
-    int version = 0, patchlevel = 0;
-
-    uname(&kernel);
-    sscanf(kernel.release, "%d.%d", &version, &patchlevel);
     return (struct world){.dm_freezes = dm_freezes_volume(),
-                          .mounts_suspended = !is_type("btrfs") && (version > 6 || patchlevel > 1),
+                          .mounts_suspended = !is_type("btrfs") && kernel_version() > 601,
                           .old_requests_only = options.stock};
 }
 
@@ -263,23 +252,27 @@ static int run(void) {
     play = (struct play){
         .world = &world, .mistake = options.mistake, .finding = shared(sizeof(*play.finding))};
     printf("# --seed %llu\n", (unsigned long long)options.seed);
-    bool ok = options.script ? play_file() : must_differ() ? play_until_one_differs() : play_all();
-    printf("1..%d\n", points);
+    if (options.script)
+        play_file();
+    else if (must_differ())
+        play_until_one_differs();
+    else
+        play_all();
     volume_close();
     volume_close_disk();
-    return ok ? 0 : 1;
+    return tap_finish();
 }
 
 static int usage(void) {
     fprintf(stderr,
             "usage: freeze-model [OPTION]... --fs ext4|xfs|btrfs|f2fs DISK\n"
             "Everything on DISK is destroyed.\n"
-            "  --seed N       the scripts of an earlier run again\n"
-            "  --steps N      how many, in scripts of %d; default %d\n"
-            "  --script FILE  take the steps in FILE\n"
-            "  --shrink S     how long to look for a shorter script after a failure; default %d s\n"
-            "  --stock        an unpatched kernel, which must differ from the model\n"
-            "  --wrong WHAT   a model with a mistake, from which the kernel must differ:\n",
+            "  --seed N       repeat the scripts of an earlier run\n"
+            "  --steps N      number of steps, in scripts of %d; default %d\n"
+            "  --script FILE  execute the steps in FILE\n"
+            "  --shrink S     time to search for a shorter script after a failure; default %d s\n"
+            "  --stock        the kernel is unpatched, and must differ from the model\n"
+            "  --wrong WHAT   use a model with a mistake, from which the kernel must differ:\n",
             EPISODE, options.steps, options.shrink_seconds);
     for (int i = NONE + 1; i < MISTAKES; i++)
         fprintf(stderr, "                 %s\n", mistake_names[i]);

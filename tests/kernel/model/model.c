@@ -27,7 +27,7 @@ const char* const mistake_names[MISTAKES] = {
     [TOLD_TWICE] = "told-twice",
 };
 
-/* ---- what there is --------------------------------------------------------------------------- */
+/* ---- queries --------------------------------------------------------------------------------- */
 
 int model_live_holds(const struct model* model) {
     int live = 0;
@@ -52,7 +52,7 @@ bool model_frozen(const struct model* model) {
     return model_live_holds(model) || dm_holds(model);
 }
 
-bool model_holds_writes_back(const struct model* model) {
+bool model_blocks_writes(const struct model* model) {
     return model_frozen(model) && !model->read_only;
 }
 
@@ -70,27 +70,29 @@ static bool is_open_here(const struct model* model) {
     return model->watcher.mount == model->mount;
 }
 
-static bool elsewhere_open(const struct model* model, const struct process* process) {
+static bool has_other_mount_open(const struct model* model, const struct process* process) {
     return process->mount && process->mount != model->mount;
 }
 
 bool model_is_open_elsewhere(const struct model* model) {
     for (int i = 0; i < PROCESSES; i++)
-        if (elsewhere_open(model, &model->process[i]))
+        if (has_other_mount_open(model, &model->process[i]))
             return true;
-    return elsewhere_open(model, &model->watcher);
+    return has_other_mount_open(model, &model->watcher);
 }
 
 bool model_has_superblock(const struct model* model) {
     return model->mount || model_is_open(model) || model_frozen(model);
 }
 
-/* Gone, or being killed: it will never ask for its holds again. */
-static bool has_left(const struct model* model, int owner) {
+/* Exited or being killed: it will never use its holds again. */
+static bool is_gone(const struct model* model, int owner) {
     for (int i = 0; i < PROCESSES; i++)
         if (model->process[i].owner == owner)
-            return !(model->process[i].life == ALIVE || model->process[i].life == TRAPPED ||
-                     (model->process[i].life == DOOMED && model->mistake == BEING_KILLED_IS_ALIVE));
+            return !(model->process[i].state == ALIVE ||
+                     model->process[i].state == BLOCKED_IN_WRITE ||
+                     (model->process[i].state == BEING_KILLED &&
+                      model->mistake == BEING_KILLED_IS_ALIVE));
     return true;
 }
 
@@ -128,11 +130,11 @@ static int newest_of(const struct model* model, int owner) {
     return i;
 }
 
-static int newest_live(const struct model* model, bool of_those_who_left) {
+static int newest_live(const struct model* model, bool of_gone_owners) {
     int i = model->count - 1;
 
-    while (i >= 0 && !(model->holds[i].live &&
-                       (!of_those_who_left || has_left(model, model->holds[i].owner))))
+    while (i >= 0 &&
+           !(model->holds[i].live && (!of_gone_owners || is_gone(model, model->holds[i].owner))))
         i--;
     return i;
 }
@@ -152,7 +154,7 @@ static int rescued(const struct model* model) {
     return model->mistake == OLDEST_FIRST ? oldest_live(model) : newest_live(model, false);
 }
 
-/* The hold that a thaw or a reset by @owner, 0 for who has not frozen here, is about; or -1. */
+/* The hold that a thaw or reset by @owner (0: has never frozen) affects; or -1. */
 static int chosen(const struct model* model, int owner) {
     bool is_own = owner && model->mistake != NO_OWNER_CHECK &&
                   !(model->mistake == ENTRY_FORGOTTEN && newest_of(model, owner) < 0);
@@ -275,11 +277,11 @@ static void wait_until(struct model* model, enum deadline now) {
 /* ---- processes ------------------------------------------------------------------------------- */
 
 static int leave(struct model* model, struct process* process) {
-    if (process->life == TRAPPED) {
-        process->life = DOOMED;
+    if (process->state == BLOCKED_IN_WRITE) {
+        process->state = BEING_KILLED;
         return 0;
     }
-    process->life = ZOMBIE;
+    process->state = ZOMBIE;
     process->mount = 0;
     if (model->mistake == EXIT_THAWS)
         for (int i = model->count - 1; i >= 0; i--)
@@ -293,8 +295,8 @@ static int write_one_byte(struct model* model, struct process* process) {
         return -EROFS;
     if (!model_frozen(model))
         return 0;
-    process->life = TRAPPED;
-    return HELD_BACK;
+    process->state = BLOCKED_IN_WRITE;
+    return WRITE_BLOCKS;
 }
 
 static int process_step(struct model* model, struct step step) {
@@ -402,18 +404,18 @@ static int common_step(struct model* model, enum verb verb) {
     }
 }
 
-/* ---- what follows from it -------------------------------------------------------------------- */
+/* ---- consequences ---------------------------------------------------------------------------- */
 
-static void let_go(struct model* model) {
+static void unblock(struct model* model) {
     for (int i = 0; i < PROCESSES; i++) {
         struct process* process = &model->process[i];
-        if (process->life == TRAPPED)
-            process->life = ALIVE;
-        if (process->life == DOOMED)
+        if (process->state == BLOCKED_IN_WRITE)
+            process->state = ALIVE;
+        if (process->state == BEING_KILLED)
             *process = (struct process){ZOMBIE, 0, process->owner};
     }
-    /* It looks at what is mounted now. */
-    if (model->watcher.life && model->mount)
+    /* It opens the present mount. */
+    if (model->watcher.state && model->mount)
         model->watcher.mount = model->mount;
 }
 
@@ -424,56 +426,55 @@ static void forget_superblock(struct model* model) {
         model->process[i].owner = 0;
 }
 
-/* Nobody is there to be told. */
-static void forget_untold(struct model* model) {
+/* The owner is gone, so that they cannot be reported. */
+static void forget_unreported(struct model* model) {
     for (int i = model->count - 1; i >= 0; i--)
-        if (!model->holds[i].live && has_left(model, model->holds[i].owner))
+        if (!model->holds[i].live && is_gone(model, model->holds[i].owner))
             forget(model, i);
 }
 
 int model_take(struct model* model, struct step step) {
-    struct process passer_by = {ALIVE, model->mount, 0};
+    struct process admin = {ALIVE, model->mount, 0};
     int result;
 
     if (step.verb <= RESET)
-        result =
-            request(model, step.who == PASSER_BY ? &passer_by : &model->process[step.who], step);
+        result = request(model, step.who == ADMIN ? &admin : &model->process[step.who], step);
     else if (has_process(step.verb))
         result = process_step(model, step);
     else
         result = common_step(model, step.verb);
-    forget_untold(model);
-    if (!model_holds_writes_back(model))
-        let_go(model);
+    forget_unreported(model);
+    if (!model_blocks_writes(model))
+        unblock(model);
     if (!model_has_superblock(model))
         forget_superblock(model);
     return result;
 }
 
-/* ---- what can be done ------------------------------------------------------------------------ */
+/* ---- allowed steps --------------------------------------------------------------------------- */
 
 static bool allows_process(const struct model* model, enum verb verb,
                            const struct process* process) {
     switch (verb) {
     case OPEN:
-        return process->life == ALIVE && !process->mount && model->mount;
+        return process->state == ALIVE && !process->mount && model->mount;
     case START:
-        return process->life == NOBODY && model->mount;
+        return process->state == ABSENT && model->mount;
     case EXIT:
-        return process->life == ALIVE;
+        return process->state == ALIVE;
     case KILL:
-        return process->life == ALIVE || process->life == TRAPPED;
+        return process->state == ALIVE || process->state == BLOCKED_IN_WRITE;
     case REAP:
-        return process->life == ZOMBIE;
+        return process->state == ZOMBIE;
     case WRITE:
-        /* Nothing holds it back, but it may have to read the directory. */
+        /* The freeze does not block it, but it may have to read the directory. */
         if (model->suspended && model->read_only)
             return false;
         break;
     default: /* CLOSE, requests */
         break;
     }
-    return process->life == ALIVE && process->mount;
+    return process->state == ALIVE && process->mount;
 }
 
 static bool allows_common(const struct model* model, enum verb verb) {
@@ -493,9 +494,9 @@ static bool allows_common(const struct model* model, enum verb verb) {
     case SYSRQ_J:
         return model_has_superblock(model);
     case WATCH:
-        return !model->watcher.life && model->mount;
+        return !model->watcher.state && model->mount;
     case UNWATCH:
-        return model->watcher.life && !model_holds_writes_back(model);
+        return model->watcher.state && !model_blocks_writes(model);
     case WAIT_SOON:
         return model->running[IN_SHORT];
     case WAIT_LATER:
@@ -512,19 +513,19 @@ static bool allows_request(const struct model* model, struct step step) {
         return false;
     if (step.verb != THAW && step.verb != RESET && model->count == MOST_HOLDS)
         return false;
-    if (step.who == PASSER_BY)
+    if (step.who == ADMIN)
         return model->mount;
     return allows_process(model, step.verb, &model->process[step.who]);
 }
 
 bool model_allows(const struct model* model, struct step step) {
-    /* With the device suspended, whatever does I/O waits for the resume. */
+    /* While the device is suspended, all I/O waits for the resume. */
     if (model->suspended && !model->world.dm_freezes)
         return step.verb == RESUME;
     if (step.verb <= RESET)
         return allows_request(model, step);
     if (has_process(step.verb))
-        return step.who != PASSER_BY && allows_process(model, step.verb, &model->process[step.who]);
+        return step.who != ADMIN && allows_process(model, step.verb, &model->process[step.who]);
     return allows_common(model, step.verb);
 }
 

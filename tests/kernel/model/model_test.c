@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * model-test: the model, the generator and the shrinker against each other, without a kernel: a
- * model with a deliberate mistake plays the kernel. Prints TAP.
+ * model-test: the model, the generator and the shrinker without a kernel. A model with a deliberate
+ * mistake stands in for the kernel. Prints TAP.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 
 #include "generator.h"
 #include "shrinker.h"
+#include "support/tap.h"
 
 static const struct world worlds[] = {
     {.dm_freezes = true, .mounts_suspended = true},
@@ -16,18 +17,13 @@ static const struct world worlds[] = {
     {.dm_freezes = false},
     {.dm_freezes = true, .old_requests_only = true},
 };
+static const char* const world_names[] = {"mounts suspended devices", "mounts no suspended device",
+                                          "suspend does not freeze", "unpatched"};
 
-static int number, failures;
-
-static void point(bool ok, const char* what) {
-    failures += !ok;
-    printf("%s %d - %s\n", ok ? "ok" : "not ok", ++number, what);
-}
-
-/* ---- what the contract says, case by case ---------------------------------------------------- */
+/* ---- the contract, case by case -------------------------------------------------------------- */
 
 struct expected {
-    const char* text; /* steps, each with its result, and ! for one after which it is frozen */
+    const char* text; /* steps, each with its result; ! after steps that leave it frozen */
     const char* what;
 };
 
@@ -37,30 +33,31 @@ static const struct expected cases[] = {
     {"suspend 0 ! a freeze 0 ! a thaw 0 ! a thaw EINVAL ! resume 0", "case C"},
     {"a freeze 0 ! a freeze 0 ! a thaw 0 ! a thaw 0", "case D"},
     {"a freeze 0 ! a thaw 0 b freeze 0 ! a thaw EINVAL ! a reset 600 EINVAL ! b thaw 0",
-     "an owner thaws and resets its own holds only"},
-    {"a freeze 0 ! b freeze 0 ! passer-by thaw 0 ! b thaw EINVAL ! passer-by thaw 0 "
-     "passer-by thaw EINVAL a thaw EINVAL",
-     "a rescue takes the newest hold, and its owner is told"},
-    {"a freeze 0 ! b freeze 0 ! a exit 0 ! passer-by thaw 0 ! b thaw 0",
-     "... but first that of a process that is gone"},
-    {"passer-by freeze 0 ! a freeze 0 ! b thaw 0 ! a thaw 0", "... also to who will freeze later"},
-    {"a freeze 0 ! b freeze 0 ! a write held ! a kill 0 ! passer-by thaw 0 ! b thaw 0 a reap 0",
-     "... or of one that is being killed"},
-    {"a freeze 0 ! b freeze 0 ! a write held ! passer-by thaw 0 ! b thaw EINVAL !",
-     "... not of one that merely waits"},
-    {"a freeze 0 ! a freeze 0 ! passer-by thaw 0 ! a reset 0 EINVAL ! a thaw EINVAL ! a reset 0 0 "
+     "an owner thaws and resets only its own holds"},
+    {"a freeze 0 ! b freeze 0 ! admin thaw 0 ! b thaw EINVAL ! admin thaw 0 "
+     "admin thaw EINVAL a thaw EINVAL",
+     "an administrator thaws the newest hold, which is reported to its owner"},
+    {"a freeze 0 ! b freeze 0 ! a exit 0 ! admin thaw 0 ! b thaw 0",
+     "an administrator first thaws the hold of a process that has exited"},
+    {"admin freeze 0 ! a freeze 0 ! b thaw 0 ! a thaw 0",
+     "a process that has not frozen yet is an administrator"},
+    {"a freeze 0 ! b freeze 0 ! a write held ! a kill 0 ! admin thaw 0 ! b thaw 0 a reap 0",
+     "an administrator first thaws the hold of a process that is being killed"},
+    {"a freeze 0 ! b freeze 0 ! a write held ! admin thaw 0 ! b thaw EINVAL !",
+     "an administrator does not prefer the hold of a process that is only blocked"},
+    {"a freeze 0 ! a freeze 0 ! admin thaw 0 ! a reset 0 EINVAL ! a thaw EINVAL ! a reset 0 0 "
      "! a thaw 0",
-     "told once, by a thaw, at its place in the stack"},
-    {"a freeze 0 ! passer-by thaw 0 b freeze 0 ! a freeze 0 ! a thaw 0 ! a thaw EINVAL ! b thaw 0",
-     "a freeze anew forgets what has ended"},
+     "an ended hold is reported once, by a thaw, at its place in the stack"},
+    {"a freeze 0 ! admin thaw 0 b freeze 0 ! a freeze 0 ! a thaw 0 ! a thaw EINVAL ! b thaw 0",
+     "a new freeze removes the ended holds"},
     {"a freeze-for soon 0 ! wait-soon 0 a thaw EINVAL", "a deadline"},
     {"a freeze-for later 0 ! b freeze-for soon 0 ! wait-soon 0 ! b thaw EINVAL ! wait-later 0",
      "two deadlines"},
     {"a freeze-for soon 0 ! b freeze 0 ! wait-soon 0 ! a thaw EINVAL ! a thaw EINVAL ! b thaw 0",
-     "who has expired cannot thaw another's hold"},
-    {"a freeze-for soon 0 ! a reset 1 0 ! wait-soon 0 ! a thaw 0", "reset takes a deadline away"},
+     "an owner whose hold expired cannot thaw another's hold"},
+    {"a freeze-for soon 0 ! a reset 1 0 ! wait-soon 0 ! a thaw 0", "reset can remove a deadline"},
     {"a freeze-for -1 ERANGE a freeze-for unreadable EFAULT b freeze 0 ! a thaw 0 b thaw EINVAL",
-     "a failed freeze makes no owner"},
+     "a failed freeze does not make an owner"},
     {"no-nest 0 a freeze 0 ! a freeze EBUSY ! b freeze-for 1 0 ! b thaw 0 ! suspend 0 ! a thaw 0 "
      "! a freeze 0 ! resume 0 ! a thaw 0",
      "freeze_nest=0"},
@@ -69,10 +66,10 @@ static const struct expected cases[] = {
      "freeze_timeout_arg"},
     {"a freeze 0 ! b freeze 0 ! a freeze 0 ! suspend 0 ! sysrq-j 0 a thaw EINVAL a thaw EINVAL "
      "b thaw EINVAL suspend 0 ! resume 0",
-     "sysrq-j ends everything"},
+     "sysrq-j ends all freezes"},
     {"umount EBUSY umount-lazily 0 a freeze 0 ! mount 0 ! mount EBUSY ! b close 0 ! b open 0 ! a "
      "thaw 0",
-     "a busy unmount, mounted again"},
+     "an unmount of a busy filesystem, mounted again"},
     {"a freeze 0 ! remount-ro EBUSY ! a thaw 0 remount-ro 0 a write EROFS a freeze 0 ! a write "
      "EROFS ! remount-rw EBUSY ! a thaw 0 remount-rw 0",
      "read-only"},
@@ -80,7 +77,7 @@ static const struct expected cases[] = {
 
 static int result_named(const char* name) {
     if (!strcmp(name, "held"))
-        return HELD_BACK;
+        return WRITE_BLOCKS;
     if (!strcmp(name, "EINVAL"))
         return -EINVAL;
     if (!strcmp(name, "EBUSY"))
@@ -92,7 +89,7 @@ static int result_named(const char* name) {
     return !strcmp(name, "ERANGE") ? -ERANGE : 0;
 }
 
-/* The words of one step, which is as long as it takes to be one. */
+/* Reads words until they make up a step. */
 static bool next_step(char** rest, struct step* step) {
     char text[64] = "", *word;
 
@@ -122,7 +119,7 @@ static bool case_holds(const struct expected* expected) {
             return false;
         }
         if (model_take(&model, step) != result_named(wanted) || model_frozen(&model) != frozen) {
-            printf("# %s: not %s\n", step_text(step), wanted);
+            printf("# %s: expected %s\n", step_text(step), wanted);
             return false;
         }
     }
@@ -132,12 +129,13 @@ static bool case_holds(const struct expected* expected) {
 /* ---- a kernel with a mistake ----------------------------------------------------------------- */
 
 static bool differ(const struct model* a, const struct model* b) {
-    return model_holds_writes_back(a) != model_holds_writes_back(b) ||
-           model_frozen(a) != model_frozen(b) || model_has_superblock(a) != model_has_superblock(b);
+    return model_blocks_writes(a) != model_blocks_writes(b) || model_frozen(a) != model_frozen(b) ||
+           model_has_superblock(a) != model_has_superblock(b);
 }
 
-/* The number of the first step that tells it; 0 if none does. */
-static int told_by(const struct script* script, const struct world* world, enum mistake mistake) {
+/* The number of the first step that reveals the mistake; 0 if none does. */
+static int revealed_by(const struct script* script, const struct world* world,
+                       enum mistake mistake) {
     struct model right, wrong;
 
     model_begin(&right, world, NONE);
@@ -152,11 +150,11 @@ static int told_by(const struct script* script, const struct world* world, enum 
 
 enum { EPISODE = 200, EPISODES = 10, SEEDS = 20 };
 
-/* After how many steps of a run in CI; 0 if not at all. */
+/* The number of steps until it is found in a run like that of CI; 0 if it is not. */
 static int found_after(uint64_t seed, enum mistake mistake, struct script* script) {
     for (int i = 0; i < EPISODES; i++) {
         *script = generate(seed + (uint64_t)i, EPISODE, &worlds[0]);
-        int at = told_by(script, &worlds[0], mistake);
+        int at = revealed_by(script, &worlds[0], mistake);
         if (at)
             return i * EPISODE + at;
         script_free(script);
@@ -164,12 +162,11 @@ static int found_after(uint64_t seed, enum mistake mistake, struct script* scrip
     return 0;
 }
 
-static bool tells(const struct script* script, void* mistake) {
-    return told_by(script, &worlds[0], *(enum mistake*)mistake);
+static bool reveals(const struct script* script, void* mistake) {
+    return revealed_by(script, &worlds[0], *(enum mistake*)mistake);
 }
 
 static bool always(void* context) {
-    (void)context;
     return true;
 }
 
@@ -190,18 +187,17 @@ static void finds(enum mistake mistake) {
         found++;
         sum += after;
         worst = after > worst ? after : worst;
-        tries += shrink(&script, &worlds[0], tells, always, &mistake);
+        tries += shrink(&script, &worlds[0], reveals, always, &mistake);
         longest = script.count > longest ? script.count : longest;
         script_free(&shortest);
         shortest = script;
     }
-    char what[160];
-    snprintf(what, sizeof(what),
-             "%s: found by %d seeds of %d, after %d steps on the average, %d at most; shrunk to %d "
-             "at most",
-             mistake_names[mistake], found, SEEDS, found ? sum / found : 0, worst, longest);
-    point(found >= SEEDS * 8 / 10 && longest <= 16, what);
-    printf("#   shrunk in %d tries on the average; the last one to\n", found ? tries / found : 0);
+    tap_point(found >= SEEDS * 8 / 10 && longest <= 16, "%s is found, and shrunk to a short script",
+              mistake_names[mistake]);
+    printf("#   found by %d seeds of %d, after %d steps on average, %d at most; shrunk to %d at "
+           "most\n",
+           found, SEEDS, found ? sum / found : 0, worst, longest);
+    printf("#   shrunk in %d tries on average; the last one to\n", found ? tries / found : 0);
     print_script(&shortest);
     script_free(&shortest);
 }
@@ -270,10 +266,10 @@ static void count_step(struct census* census, struct model* model, struct step s
     census->steps++;
     census->verbs[step.verb]++;
     census->errors += result < 0;
-    census->blocked += result == HELD_BACK;
+    census->blocked += result == WRITE_BLOCKS;
     census->frozen += model_frozen(model);
     census->gone += had && !model_has_superblock(model);
-    census->unwatched += !model->watcher.life;
+    census->unwatched += !model->watcher.state;
     census->suspended += model->suspended;
     census->most_holds = holds > census->most_holds ? holds : census->most_holds;
 }
@@ -300,7 +296,7 @@ static bool does_everything(void) {
     printf("# of 100 steps: %d frozen, %d suspended, %d errors, %d unwatched; at most %d holds\n",
            census.frozen / percent, census.suspended / percent, census.errors / percent,
            census.unwatched / percent, census.most_holds);
-    printf("# in %d steps: superblock gone %d times, %d processes trapped, waits: %d short, %d "
+    printf("# in %d steps: superblock gone %d times, %d processes blocked, waits: %d short, %d "
            "long\n",
            census.steps, census.gone, census.blocked, census.verbs[WAIT_SOON],
            census.verbs[WAIT_LATER]);
@@ -315,14 +311,14 @@ static bool does_everything(void) {
 
 int main(void) {
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        point(case_holds(&cases[i]), cases[i].what);
-    point(repeats_itself(), "the same seed gives the same script");
-    point(text_is_read_back(), "a script is read back from its text");
+        tap_point(case_holds(&cases[i]), "%s", cases[i].what);
+    tap_point(repeats_itself(), "the same seed gives the same script");
+    tap_point(text_is_read_back(), "the text of a script is read back");
     for (size_t i = 0; i < sizeof(worlds) / sizeof(worlds[0]); i++)
-        point(leaves_nothing(&worlds[i]), "scripts can be taken, and end with nothing frozen");
-    point(does_everything(), "scripts do everything that there is");
+        tap_point(leaves_nothing(&worlds[i]), "scripts are allowed and end with nothing frozen: %s",
+                  world_names[i]);
+    tap_point(does_everything(), "scripts contain every kind of step and state");
     for (int mistake = NONE + 1; mistake < MISTAKES; mistake++)
         finds((enum mistake)mistake);
-    printf("1..%d\n", number);
-    return failures ? 1 : 0;
+    return tap_finish();
 }

@@ -20,9 +20,9 @@ static struct actor* process[PROCESSES];
 static struct actor* watcher;
 static int watcher_mount;
 
-/* ---- what is found --------------------------------------------------------------------------- */
+/* ---- findings -------------------------------------------------------------------------------- */
 
-/* Mounted, so that whoever sets things right gets at it. */
+/* Mounted, so that the clean-up can reach it. */
 static void stop(void) __attribute__((noreturn));
 static void stop(void) {
     if (!model.mount)
@@ -41,18 +41,18 @@ static void differs(const char* format, ...) {
     stop();
 }
 
-/* Nothing can be said of what came after a deadline that was not to pass yet. */
-static void stop_if_overtaken(void) {
-    if (!clock_overtaken(now_ns()))
+/* Results after a deadline that passed too early prove nothing. */
+static void stop_if_too_late(void) {
+    if (!clock_is_late(now_ns()))
         return;
-    play.finding->overtaken = true;
+    play.finding->too_late = true;
     stop();
 }
 
 static const char* name_of(int result) {
     static char text[64];
 
-    snprintf(text, sizeof(text), "%s", result_name(result == HELD_BACK ? BLOCKED : result));
+    snprintf(text, sizeof(text), "%s", result_name(result == WRITE_BLOCKS ? BLOCKED : result));
     return text;
 }
 
@@ -82,14 +82,13 @@ static int op_request_packed(long request, long b, long c) {
     __s64 seconds = seconds_of(period);
     unsigned long argument = period == UNREADABLE ? 8 : (unsigned long)&seconds;
 
-    (void)b, (void)c;
     return result_of(ioctl(here, codes[verb], has_period(verb) ? argument : 0));
 }
 
 static int take_request(struct step step) {
     int64_t begun = latest_tick();
-    int result = step.who == PASSER_BY
-                     ? elsewhere(actor, op_request_packed, packed(step), patience_ms())
+    int result = step.who == ADMIN
+                     ? elsewhere(actor, op_request_packed, packed(step), block_timeout_ms())
                      : call(process[step.who], op_request_packed, packed(step), 0, 0);
 
     bool is_read = step.verb == FREEZE_WITH ? model.timeout_arg : has_period(step.verb);
@@ -98,29 +97,16 @@ static int take_request(struct step step) {
     return result;
 }
 
-/* ---- writes that wait ------------------------------------------------------------------------ */
+/* ---- writes that block ----------------------------------------------------------------------- */
 
-enum { KNOWN_TO_WAIT, KNOWN_NOT_TO, UNKNOWN };
-
-/* Where the kernel says that it sleeps. */
-static int waits_for_the_thaw(pid_t pid) {
-    char path[32], text[128];
-
-    if (task_state(pid) != 'D')
-        return KNOWN_NOT_TO;
-    snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
-    if (read_file(path, text, sizeof(text)) <= 0 || !strcmp(text, "0"))
-        return UNKNOWN;
-    return strstr(text, "percpu") ? KNOWN_TO_WAIT : KNOWN_NOT_TO;
-}
-
-/* False if it comes to an end instead. */
-static bool is_held_back(struct actor* who) {
-    for (int waited = 0; waited < patience_ms() && !finished(who); waited++) {
-        int waits = waits_for_the_thaw(who->pid);
-        if (waits == KNOWN_TO_WAIT)
+/* False if it finishes instead. */
+static bool blocks_on_freeze(struct actor* who) {
+    for (int waited = 0; waited < block_timeout_ms() && !finished(who); waited++) {
+        enum sleeping sleeping =
+            task_state(who->pid) == 'D' ? sleeps_on_freeze(who->pid) : SLEEPS_ELSEWHERE;
+        if (sleeping == SLEEPS_ON_FREEZE)
             return true;
-        if (waits == UNKNOWN)
+        if (sleeping == SLEEP_UNKNOWN)
             return blocks(who);
         sleep_ms(1);
     }
@@ -129,7 +115,7 @@ static bool is_held_back(struct actor* who) {
 
 static int begin_write(struct actor* who) {
     begin(who, op_write, 0, 0, 0);
-    return is_held_back(who) ? HELD_BACK : finish(who, 0);
+    return blocks_on_freeze(who) ? WRITE_BLOCKS : finish(who, 0);
 }
 
 /* ---- processes ------------------------------------------------------------------------------- */
@@ -139,17 +125,17 @@ static int start(struct actor** who) {
     return 0;
 }
 
-static int leave(struct actor* who, bool of_its_own_will) {
-    bool trapped = who->busy;
+static int end_process(struct actor* who, bool by_exit) {
+    bool blocked = who->busy;
 
-    if (of_its_own_will)
+    if (by_exit)
         actor_exit(who);
     else
         kill_actor(who);
-    return trapped || dies(who, patience_ms()) ? 0 : BLOCKED;
+    return blocked || dies(who, block_timeout_ms()) ? 0 : BLOCKED;
 }
 
-static int bury(struct actor** who) {
+static int reap_and_free(struct actor** who) {
     reap(*who);
     close((*who)->channel);
     close((*who)->offspring);
@@ -171,29 +157,25 @@ static int take_process_step(struct step step) {
     case START:
         return start(who);
     case REAP:
-        return bury(who);
+        return reap_and_free(who);
     default:
-        return leave(*who, step.verb == EXIT);
+        return end_process(*who, step.verb == EXIT);
     }
 }
 
 /* ---- everything else ------------------------------------------------------------------------- */
 
-/* Where the device is suspended, the thaw may wait for the resume. */
+/* If the device is suspended, the thaw may wait for the resume. */
 static int press_j(void) {
-    static const char* const words[] = {"Emergency", "Thaw", "complete", NULL};
-    int mark = log_mark(), result = write_file("/proc/sysrq-trigger", "j"), seen = 0;
+    int mark = mark_log(), result = write_file("/proc/sysrq-trigger", "j");
 
     if (result == 1 && model.suspended) {
         sleep_ms(30);
         result = resume() == 0 ? 1 : -EIO;
     }
-    for (int waited = 0; waited < patience_ms() && !seen; waited += 5) {
-        seen = log_count(mark, words, NULL);
-        sleep_ms(seen ? 0 : 5);
-    }
+    bool ended = log_wait(mark, emergency_thaw_complete, NULL, block_timeout_ms());
     close(mark);
-    return result != 1 ? result : seen ? 0 : BLOCKED;
+    return result != 1 ? result : ended ? 0 : BLOCKED;
 }
 
 static int set(const char* path, bool value) {
@@ -210,7 +192,7 @@ static int watch(void) {
 
 static int unwatch(void) {
     kill_actor(watcher);
-    return bury(&watcher);
+    return reap_and_free(&watcher);
 }
 
 static int take_common_step(enum verb verb) {
@@ -247,51 +229,51 @@ static int take_common_step(enum verb verb) {
     }
 }
 
-static int take_for_real(struct step step) {
+static int execute(struct step step) {
     if (step.verb <= RESET)
         return take_request(step);
     return has_process(step.verb) ? take_process_step(step) : take_common_step(step.verb);
 }
 
-/* ---- is it as foretold? ---------------------------------------------------------------------- */
+/* ---- comparison with the model --------------------------------------------------------------- */
 
-static void look_at_process(int i) {
-    enum life was = before.process[i].life, is = model.process[i].life;
-    bool waits = is == TRAPPED || is == DOOMED, waited = was == TRAPPED || was == DOOMED;
+static void check_process(int i) {
+    enum process_state was = before.process[i].state, is = model.process[i].state;
+    bool blocked = is == BLOCKED_IN_WRITE || is == BEING_KILLED;
+    bool was_blocked = was == BLOCKED_IN_WRITE || was == BEING_KILLED;
 
-    if (is == TRAPPED && finished(process[i]))
-        differs("the write of %c, which has to wait, came to %s", 'a' + i,
+    if (is == BLOCKED_IN_WRITE && finished(process[i]))
+        differs("the write of %c, which must block, returned %s", 'a' + i,
                 name_of(process[i]->last.result));
-    if (is == DOOMED && task_state(process[i]->pid) != 'D')
-        differs("%c, which waits and is being killed, is let go", 'a' + i);
-    if (waits || !waited)
+    if (is == BEING_KILLED && task_state(process[i]->pid) != 'D')
+        differs("%c, which is blocked and being killed, is released", 'a' + i);
+    if (blocked || !was_blocked)
         return;
-    if (is == ALIVE && finish(process[i], patience_ms()) != 0)
-        differs("the write of %c, which has waited: %s, not 0", 'a' + i,
+    if (is == ALIVE && finish(process[i], block_timeout_ms()) != 0)
+        differs("the write of %c, which was blocked, returned %s, expected 0", 'a' + i,
                 name_of(finish(process[i], 0)));
-    if (is == ZOMBIE && !dies(process[i], patience_ms()))
-        differs("%c, which was being killed, is not let go", 'a' + i);
+    if (is == ZOMBIE && !dies(process[i], block_timeout_ms()))
+        differs("%c, which was being killed, is not released", 'a' + i);
 }
 
-static void expect_held_back(void) {
-    if (!watcher->busy && begin_write(watcher) != HELD_BACK)
-        differs("not frozen: a write came to %s", name_of(watcher->last.result));
-    if (finished(watcher) || (task_state(watcher->pid) != 'D' && !is_held_back(watcher)))
-        differs("not frozen: the write that has to wait came to %s", name_of(watcher->last.result));
+static void expect_blocked(void) {
+    if (!watcher->busy && begin_write(watcher) != WRITE_BLOCKS)
+        differs("not frozen: a write returned %s", name_of(watcher->last.result));
+    if (finished(watcher) || (task_state(watcher->pid) != 'D' && !blocks_on_freeze(watcher)))
+        differs("not frozen: the blocked write returned %s", name_of(watcher->last.result));
 }
 
-/* What the watcher has open is the present mount. */
+/* Makes the watcher open the present mount. */
 static int op_move(long a, long b, long c) {
     int old = here;
 
-    (void)a, (void)b, (void)c;
     int result = op_reopen(0, 0, 0);
     close(old);
     return result;
 }
 
-static void expect_let_through(void) {
-    int result = watcher->busy ? finish(watcher, patience_ms()) : 0;
+static void expect_not_blocked(void) {
+    int result = watcher->busy ? finish(watcher, block_timeout_ms()) : 0;
 
     if (result == 0 && watcher_mount != model.watcher.mount) {
         result = call(watcher, op_move, 0, 0, 0);
@@ -300,65 +282,64 @@ static void expect_let_through(void) {
     if (result == 0 && !model.read_only)
         result = call(watcher, op_write, 0, 0, 0);
     if (result != 0)
-        differs("frozen still: a write: %s", name_of(result));
+        differs("still frozen: a write returned %s", name_of(result));
 }
 
-/* A remount that changes nothing is EBUSY while frozen. */
-static void remount_in_vain(void) {
+/* A remount that changes nothing returns EBUSY while frozen. */
+static void check_remount(void) {
     int expected = model_frozen(&model) ? -EBUSY : 0;
     int result = mount_again(MS_REMOUNT | (model.read_only ? MS_RDONLY : 0));
 
     if (result != expected)
-        differs("%s: a remount: %s", expected ? "not frozen" : "frozen still", name_of(result));
+        differs("%s: a remount returned %s", expected ? "not frozen" : "still frozen",
+                name_of(result));
 }
 
-static int open_device(void) {
-    return elsewhere(actor_outside, op_open_exclusively, 0, patience_ms());
-}
-
-/* While there is a superblock, the device is its own. It goes a moment after the last use. */
-static void look_for_superblock(void) {
-    int result = open_device();
+/* The superblock keeps its device busy, until a moment after its last use. */
+static void check_superblock(void) {
+    int result = open_exclusively();
 
     if (model_has_superblock(&model)) {
         if (result != -EBUSY)
-            differs("not frozen: the superblock is gone; opening its device: %s", name_of(result));
+            differs("not frozen: the superblock is gone; opening its device returned %s",
+                    name_of(result));
         return;
     }
     for (int waited = 0; result == -EBUSY && waited < 1500 * slowness(); waited += 20) {
         sleep_ms(20);
-        result = open_device();
+        result = open_exclusively();
     }
     if (result != 0)
-        differs("the superblock is not gone; opening its device: %s", name_of(result));
+        differs("the superblock is not gone; opening its device returned %s", name_of(result));
 }
 
-static void look_at_filesystem(void) {
+static void check_filesystem(void) {
     if (model.suspended && !model.world.dm_freezes)
-        return; /* whatever does I/O waits */
-    if (model.watcher.life && model_holds_writes_back(&model))
-        expect_held_back();
-    else if (model.watcher.life)
-        expect_let_through();
-    if ((!model.watcher.life || model.read_only) && model.mount && !model_is_open_elsewhere(&model))
-        remount_in_vain();
+        return; /* all I/O waits */
+    if (model.watcher.state && model_blocks_writes(&model))
+        expect_blocked();
+    else if (model.watcher.state)
+        expect_not_blocked();
+    if ((!model.watcher.state || model.read_only) && model.mount &&
+        !model_is_open_elsewhere(&model))
+        check_remount();
     if (!model.mount && !model_is_open(&model))
-        look_for_superblock();
+        check_superblock();
 }
 
 static void take(struct step step) {
     before = model;
-    int result = take_for_real(step);
-    stop_if_overtaken();
+    int result = execute(step);
+    stop_if_too_late();
     int expected = model_take(&model, step);
     if (result != expected) {
         char wanted[64];
         snprintf(wanted, sizeof(wanted), "%s", name_of(expected));
-        differs("%s, not %s", name_of(result), wanted);
+        differs("%s, expected %s", name_of(result), wanted);
     }
     for (int i = 0; i < PROCESSES; i++)
-        look_at_process(i);
-    look_at_filesystem();
+        check_process(i);
+    check_filesystem();
 }
 
 void play_script(void) {

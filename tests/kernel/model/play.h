@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Takes a script's steps for real, one at a time, and compares what comes of them with the model.
- */
+/* Executes the steps of a script on the kernel and compares the results with the model. */
 #ifndef PLAY_H
 #define PLAY_H
 
 #include "model.h"
 
-/* Left by the process that plays, in memory that both have. */
+/* From the process that plays, in shared memory. */
 struct finding {
-    bool differs;   /* the kernel is not as the model */
-    bool overtaken; /* by a deadline, as the machine is too slow: nothing is found */
-    int at;         /* the step that was under way last */
+    bool differs;  /* the kernel differs from the model */
+    bool too_late; /* for a deadline, because the machine is too slow: nothing was found */
+    int at;        /* the last step that began */
     char what[256];
 };
 
@@ -23,7 +22,7 @@ struct play {
 };
 extern struct play play;
 
-/* In a process of its own, on volume. Does not return if it finds something. */
+/* In its own process, on volume. Does not return if it finds a difference. */
 void play_script(void);
 
 #endif

@@ -50,7 +50,7 @@ static const char* const periods[PERIODS] = {
     [UNREADABLE] = "unreadable",
 };
 
-static const char* const names[] = {"a", "b", "c", "d", "e", [PASSER_BY] = "passer-by"};
+static const char* const names[] = {"a", "b", "c", "d", "e", [ADMIN] = "admin"};
 
 bool has_process(enum verb verb) {
     return verbs[verb].takes & A_PROCESS;
@@ -142,7 +142,7 @@ bool script_read(FILE* file, struct script* script) {
         if (!text[strspn(text, " \t")])
             continue;
         if (!step_parse(text, &step)) {
-            fprintf(stderr, "no step: %s\n", text);
+            fprintf(stderr, "not a step: %s\n", text);
             return false;
         }
         script_add(script, step);

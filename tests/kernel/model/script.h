@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Steps: what one process, or the harness, does next. Scripts: lists of them, and their text. */
+/* A step is an action of one process or of the harness; a script is a list of steps. */
 #ifndef SCRIPT_H
 #define SCRIPT_H
 
@@ -27,14 +27,14 @@ enum verb {
     UNMOUNT_LAZILY,
     REMOUNT_RO,
     REMOUNT_RW,
-    SYSRQ_J, /* and the resume, where the device is suspended */
+    SYSRQ_J, /* and the resume, if the device is suspended */
     NEST,
     NO_NEST, /* fs.freeze_nest */
     TIMEOUT_ARG,
     NO_TIMEOUT_ARG, /* fs.freeze_timeout_arg */
     WATCH,
-    UNWATCH,    /* begin and stop to see by a write whether the filesystem is frozen */
-    WAIT_SOON,  /* until every timeout of SOON has surely run out */
+    UNWATCH,    /* start and stop the process whose writes show whether it is frozen */
+    WAIT_SOON,  /* until every timeout of SOON has certainly expired */
     WAIT_LATER, /* ... and of LATER */
     VERBS,
 };
@@ -42,8 +42,8 @@ enum verb {
 /* The argument of a request. */
 enum period { ZERO, ONE, SOON, LATER, TEN_MINUTES, NEGATIVE, UNREADABLE, PERIODS };
 
-/* Who: one of these, or somebody who comes for one request and is gone then. */
-enum { PROCESSES = 5, PASSER_BY = PROCESSES };
+/* Who: one of these processes, or an administrator: a new process for each request. */
+enum { PROCESSES = 5, ADMIN = PROCESSES };
 
 struct step {
     unsigned char verb, who, period;
@@ -62,9 +62,9 @@ struct script script_copy(const struct script* script, int from, int to);
 void script_free(struct script* script);
 
 const char* step_text(struct step step);
-/* False if the text is no step. */
+/* False if the text is not a step. */
 bool step_parse(const char* text, struct step* step);
-/* Lines of steps; what follows a ';' and a '#' before it all are no part of it. */
+/* One step per line; a leading '#' and everything after a ';' are ignored. */
 bool script_read(FILE* file, struct script* script);
 
 #endif

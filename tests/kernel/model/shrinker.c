@@ -5,7 +5,7 @@ struct shrinking {
     struct script* script;
     const struct world* world;
     try_script* fails;
-    may_go_on* go_on;
+    may_continue* go_on;
     void* context;
     int tries;
 };
@@ -34,7 +34,7 @@ static bool fails_without(struct shrinking* s, int from, int to) {
     return fails;
 }
 
-/* From the front, since what comes last is what fails. */
+/* From the front, because the last steps are those that fail. */
 static bool drop_chunks(struct shrinking* s, int size) {
     bool dropped = false;
 
@@ -48,7 +48,7 @@ static bool drop_chunks(struct shrinking* s, int size) {
     return dropped;
 }
 
-/* A plain freeze tells the reader that no timeout matters. */
+/* A plain freeze shows the reader that no timeout is involved. */
 static void make_plainer(struct shrinking* s) {
     for (int i = 0; i < s->script->count && s->go_on(s->context); i++) {
         struct step* step = &s->script->steps[i];
@@ -62,7 +62,7 @@ static void make_plainer(struct shrinking* s) {
     }
 }
 
-int shrink(struct script* script, const struct world* world, try_script* fails, may_go_on* go_on,
+int shrink(struct script* script, const struct world* world, try_script* fails, may_continue* go_on,
            void* context) {
     struct shrinking s = {script, world, fails, go_on, context, 0};
     int size = (script->count + 1) / 2;

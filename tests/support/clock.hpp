@@ -3,8 +3,9 @@
 
 #include <chrono>
 
-namespace bench {
+namespace testing {
 
+/// CLOCK_MONOTONIC, the same in every process, so that times from several can be compared.
 using Clock = std::chrono::steady_clock;
 using Milliseconds = std::chrono::duration<double, std::milli>;
 
@@ -13,4 +14,4 @@ struct Span {
     Clock::time_point to;
 };
 
-} // namespace bench
+} // namespace testing

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the kernel has logged since a mark. */
+#include "kernel_log.h"
+
+#include "system.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "harness.h"
+const char* const emergency_thaw_complete[] = {"Emergency", "Thaw", "complete", NULL};
 
 int log_mark(void) {
     int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
     if (fd < 0 || lseek(fd, 0, SEEK_END) < 0)
-        broken_at(__FILE__, __LINE__, "/dev/kmsg: %s", strerror(errno));
+        return -errno;
     return fd;
 }
 
@@ -22,7 +26,7 @@ static bool joined(char left, char right) {
            (isalpha((unsigned char)left) && isalpha((unsigned char)right));
 }
 
-/* As a word of its own: 12 is not in 312, but it is in 12s. */
+/* As a separate word: 12 is not in 312, but it is in 12s. */
 static bool has_word(const char* line, const char* word) {
     size_t length = strlen(word);
 
@@ -39,8 +43,8 @@ static bool has_all(const char* line, const char* const words[]) {
     return true;
 }
 
-int log_count(int mark, const char* const words[], char line[1024]) {
-    char record[2048]; /* no line of the log is longer than 1024 */
+int log_count(int mark, const char* const words[], char* line) {
+    char record[2048]; /* with what precedes the line itself */
     ssize_t length;
     int count = 0;
 
@@ -54,8 +58,18 @@ int log_count(int mark, const char* const words[], char line[1024]) {
             continue;
         count++;
         if (line)
-            snprintf(line, 1024, "%.1023s", record);
+            snprintf(line, LOG_LINE, "%.*s", LOG_LINE - 1, record);
         errno = 0;
+    }
+    return count;
+}
+
+int log_wait(int mark, const char* const words[], char* line, int within_ms) {
+    int count = log_count(mark, words, line);
+
+    for (int waited = 0; !count && waited < within_ms; waited += 5) {
+        sleep_ms(5);
+        count = log_count(mark, words, line);
     }
     return count;
 }

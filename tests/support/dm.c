@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Device-mapper by its own ioctls: exact results, and no udev to wait for. */
+#include "dm.h"
+
+#include "system.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
-
-#include "harness.h"
 
 struct command {
     struct dm_ioctl header;
@@ -84,44 +84,23 @@ bool dm_suspended(const char* name) {
     return run(DM_DEV_STATUS, name, &command) == 0 && (command.header.flags & DM_SUSPEND_FLAG);
 }
 
-/* ---- the device under test ------------------------------------------------------------------ */
+int dm_create_linear(const char* name, const char* disk, uint64_t start, uint64_t sectors,
+                     int* minor_number) {
+    char linear[200];
+    int result = dm_create(name, minor_number);
 
-static int op_suspend(long flags, long b, long c) {
-    (void)b, (void)c;
-    return dm_suspend(volume.name, (unsigned)flags);
-}
-
-static int op_resume(long a, long b, long c) {
-    (void)a, (void)b, (void)c;
-    return dm_resume(volume.name);
-}
-
-/* One process does it all, until it blocks: then it is given up, and another takes its place. */
-static int by_hand(operation* op, long flags) {
-    static struct actor* hand;
-
-    if (!hand || hand->busy)
-        hand = actor_outside();
-    return call(hand, op, flags, 0, 0);
-}
-
-int suspend(void) {
-    return by_hand(op_suspend, 0);
-}
-
-int suspend_without_freezing(void) {
-    return by_hand(op_suspend, DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG);
-}
-
-int resume(void) {
-    return by_hand(op_resume, 0);
-}
-
-/* Another table in place of the present one; the filesystem is not frozen for it. */
-int load_table(const char* target, const char* parameters) {
-    int result = dm_load(volume.name, slice_sectors(), target, parameters);
-
+    snprintf(linear, sizeof(linear), "%s %llu", disk, (unsigned long long)start);
     if (result == 0)
-        result = suspend_without_freezing();
-    return result == 0 ? resume() : result;
+        result = dm_load(name, sectors, "linear", linear);
+    return result == 0 ? dm_resume(name) : result;
+}
+
+int dm_remove_when_unused(const char* name, int ms) {
+    int result = dm_remove(name);
+
+    for (int waited = 0; result == -EBUSY && waited < ms; waited += 25) {
+        sleep_ms(25);
+        result = dm_remove(name);
+    }
+    return result;
 }

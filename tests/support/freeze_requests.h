@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The four requests, spelled out here so that the test stands beside the library, not on it. */
-#ifndef REQUEST_CODES_H
-#define REQUEST_CODES_H
+/*
+ * The four requests, for tests that do not use the library. <libfreeze/ioctl.h> defines them for
+ * programs; these tests define them again so that a mistake there cannot hide.
+ */
+#ifndef SUPPORT_FREEZE_REQUESTS_H
+#define SUPPORT_FREEZE_REQUESTS_H
 
 #include <linux/fs.h>
 #include <linux/ioctl.h>
