@@ -6,7 +6,7 @@
 ///
 /// Copies the device of a frozen filesystem, extending the freeze from the loop that copies. So
 /// when the copy hangs, the extensions stop, and the filesystem is thawed. A thread that extends
-/// would go on for ever.
+/// would never stop.
 #include <libfreeze/freeze.hpp>
 
 #include <cerrno>

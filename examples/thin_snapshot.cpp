@@ -4,7 +4,7 @@
 ///     thin_snapshot monday /srv/data vg/data /var/lib/db vg/db
 ///
 /// makes vg/data-monday and vg/db-monday, or none of them. lvcreate freezes by itself, but each
-/// volume at a moment of its own. It freezes inside the guard's freeze, which Linux 6.1 refuses
+/// volume at a different moment. It freezes inside the guard's freeze, which Linux 6.1 refuses
 /// without the patches. What LVM writes to must not be on the filesystems.
 #include <libfreeze/freeze.hpp>
 

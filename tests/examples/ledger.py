@@ -1,10 +1,10 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A program with an SQLite database and a log of its own: each entry is on disk in the log before
+"""A program with an SQLite database and a separate log. Each entry is on disk in the log before
 it is committed to the database.
 
     ledger.py write DATABASE LOG JOURNAL-MODE    new ones, until it is killed
-    ledger.py check DATABASE LOG                 whether the two are of one moment
+    ledger.py check DATABASE LOG                 whether the two match
 """
 
 import os
@@ -12,7 +12,7 @@ import sqlite3
 import sys
 
 
-def write(database, log, mode):
+def write(database: str, log: str, mode: str) -> None:
     entries = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     bank = sqlite3.connect(database, isolation_level=None)
     bank.execute(f"PRAGMA journal_mode={mode}")
@@ -26,8 +26,8 @@ def write(database, log, mode):
         bank.execute("INSERT INTO entry VALUES(?)", (number,))
 
 
-def check(database, log):
-    """What is wrong; empty if nothing is."""
+def check(database: str, log: str) -> str:
+    """Describes the damage. Empty if there is none."""
     bank = sqlite3.connect(f"file:{database}?mode=rw", uri=True)
     damage = bank.execute("PRAGMA integrity_check").fetchall()
     committed = [row[0] for row in bank.execute("SELECT n FROM entry ORDER BY n")]

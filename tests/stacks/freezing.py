@@ -1,128 +1,110 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who freezes, who writes, and who keeps a freeze from getting through."""
+"""The programs of these tests: one that freezes a group, one that keeps a freeze from completing,
+and writers."""
 
-import os
-import pathlib
 import subprocess
-import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
 
-from commands import Broken, Failed, Program, patience, run, wait_until
+from tests.support.paths import BUILD
+from tests.support.process import Failed, Program, SetupFailed, Word, block_timeout, wait_until
+from tests.support.volumes import Volume, blocked_by_freeze, start_writer
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("LIBFREEZE_BUILD") or ROOT / "build")
 FREEZER = BUILD / "tests/stacks/freezer"
 STUCK_WRITER = BUILD / "tests/stacks/stuck-writer"
 
 
 class Waiting:
-    """A program that says when it is where it shall be, and goes on when its input ends."""
+    """A program that prints a line when it has done its part, and ends when its input ends."""
 
-    def __init__(self, *words):
+    def __init__(self, *words: Word) -> None:
         self.program = Program(*words, stdin=subprocess.PIPE)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
-        self.go_on()
+    def __exit__(self, *_: object) -> None:
+        self.end_input()
         self.program.finish()
 
-    def there(self, last_line):
-        """Whether it has said that in time, and has not ended."""
+    def has_printed(self, last_line: str) -> bool:
+        """Waits for the line; False if the program ended without it or took too long."""
         wait_until(lambda: last_line in self.program.text() or not self.program.running())
         return last_line in self.program.text()
 
-    def go_on(self):
+    def end_input(self) -> None:
+        assert self.program.process.stdin
         self.program.process.stdin.close()
 
 
 class Freezer(Waiting):
-    """Freezes a group, as a guard of the library does."""
+    """Freezes a group with a guard of the library."""
 
-    def __init__(self, paths, seconds=None, policy="fail"):
-        """`seconds`: how long that may take; 0: for ever, and without a guardian."""
-        milliseconds = 1000 * (patience() if seconds is None else seconds)
-        super().__init__(FREEZER, milliseconds, policy, *paths)
+    def __init__(
+        self, paths: Iterable[Path], seconds: int | None = None, policy: str = "fail"
+    ) -> None:
+        """`seconds`: the time limit; 0 is no limit, and no guardian."""
+        limit = block_timeout() if seconds is None else seconds
+        super().__init__(FREEZER, int(1000 * limit), policy, *paths)
 
-    def lines(self, word):
-        """The mountpoints of those that it has frozen or skipped, in turn."""
+    def lines(self, word: str) -> list[Path]:
+        """The mountpoints that it has frozen or skipped, in order."""
         lines = [line.partition(" ") for line in self.program.text().splitlines()]
-        return [pathlib.Path(path) for first, _, path in lines if first == word]
+        return [Path(path) for first, _, path in lines if first == word]
 
-    def freezes(self):
-        if not self.there("ready\n"):
+    def freezes(self) -> list[Path]:
+        if not self.has_printed("ready\n"):
             raise Failed(f"not frozen: {self.program.finish(1)}")
         return self.lines("frozen")
 
-    def thaws(self):
-        self.go_on()
+    def thaws(self) -> None:
+        self.end_input()
         result = self.program.finish()
         if result.status != 0:
             raise Failed(f"not thawed: {result}")
 
-    def is_refused(self, filesystem, reason):
-        """It fails because of that one, and names it."""
+    def is_refused(self, filesystem: Path, reason: str) -> None:
+        """It must fail because of this filesystem, and name it."""
         result = self.program.finish()
         if result.status != 1 or f"'{filesystem}'" not in result.text or reason not in result.text:
             raise Failed(f"{result}; should name {filesystem}: {reason}")
 
 
 class Stuck(Waiting):
-    """A writer that has begun and lets no freeze get through, until it goes on."""
+    """A writer in the middle of a write: no freeze completes until it continues."""
 
-    def __init__(self, filesystem):
+    def __init__(self, filesystem: Path) -> None:
         super().__init__(STUCK_WRITER, filesystem / "stuck")
-        if not self.there("stuck\n"):
-            raise Broken(f"stuck-writer: {self.program.finish(1)}")
+        if not self.has_printed("stuck\n"):
+            raise SetupFailed(f"stuck-writer: {self.program.finish(1)}")
 
 
-def writer(filesystem):
-    return Program("sh", "-c", 'echo late >"$0"', filesystem / "written")
-
-
-def is_held_back(waiting):
-    """By a freeze; 0 is what a kernel says that does not tell where."""
-    return waiting.state() == "D" and (waiting.where() == "0" or "percpu" in waiting.where())
-
-
-def are_frozen(filesystems):
-    """Gives back writers that have to wait."""
-    writers = [writer(filesystem) for filesystem in filesystems]
-    for _ in range(2):
-        if not wait_until(lambda: all(map(is_held_back, writers))):
-            free = [str(waiting) for waiting in writers if not is_held_back(waiting)]
-            raise Failed(f"not frozen: {', '.join(free)}")
-        time.sleep(0.2)
+def are_frozen(filesystems: Iterable[Path]) -> list[Program]:
+    """Starts writers, which must block, and returns them."""
+    writers = [start_writer(filesystem) for filesystem in filesystems]
+    for writer in writers:
+        blocked_by_freeze(writer)
     return writers
 
 
-def becomes_frozen(filesystem):
-    """The same with one that is about to be."""
-    writers = []
+def becomes_frozen(filesystem: Path) -> list[Program]:
+    """Starts writers until one blocks, and returns them."""
+    writers: list[Program] = []
 
-    def has_to_wait():
-        writers.append(writer(filesystem))
+    def blocks() -> bool:
+        writers.append(start_writer(filesystem))
         return writers[-1].blocks()
 
-    if not wait_until(has_to_wait):
+    if not wait_until(blocks):
         raise Failed(f"not frozen: {filesystem}")
     return writers
 
 
-def are_let_go(writers):
-    for waiting in writers:
-        result = waiting.finish()
-        if result.status != 0:
-            raise Failed(f"{waiting}: still frozen? {result}")
+def are_thawed(writers: Iterable[Program]) -> None:
+    for writer in writers:
+        Volume.thawed(writer)
 
 
-def are_writable(*filesystems):
-    are_let_go([writer(filesystem) for filesystem in filesystems])
-
-
-def thaw(filesystem):
-    """Whether any of its freezes was left."""
-    thawed = False
-    while run("fsfreeze", "-u", filesystem).status == 0:
-        thawed = True
-    return thawed
+def are_writable(*filesystems: Path) -> None:
+    are_thawed([start_writer(filesystem) for filesystem in filesystems])

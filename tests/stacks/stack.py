@@ -1,122 +1,104 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Filesystems on devices in files on other filesystems, from the bottom to the top."""
+"""Filesystems on devices in files on other filesystems, built from the bottom up."""
 
 import contextlib
-import pathlib
-import tempfile
+import itertools
 import time
+from pathlib import Path
 
-from commands import must, patience, run
-from lvm import Group
+from tests.support.lvm import Group
+from tests.support.process import block_timeout, must, run
+from tests.support.volumes import MAKE, MIB, DeviceMapper, make_loop
 
-MAKE = {
-    "ext4": ["mkfs.ext4", "-q", "-F", "-N", "256", "-J", "size=4",
-             "-E", "lazy_itable_init=0,lazy_journal_init=0"],
-    "xfs": ["mkfs.xfs", "-q", "-f", "-K"],
-    "btrfs": ["mkfs.btrfs", "-q", "-f", "-K", "-m", "raid1", "-d", "single"],
-}
-MIB = 1 << 20
+NUMBERS = itertools.count(1)
 
 
-class Stack:
-    """Taken down from the top to the bottom when it is left."""
+def new_name(what: str) -> str:
+    return f"{what}{next(NUMBERS)}"
 
-    def __init__(self):
-        self.undo = contextlib.ExitStack()
-        self.mountpoints = []  # the lowest first
-        self.count = 0
 
-    def __enter__(self):
-        return self
+class Stack(contextlib.ExitStack):
+    """Leaving it removes its mounts and devices from the top down."""
 
-    def __exit__(self, *_):
-        self.undo.close()
+    def __init__(self, work: Path) -> None:
+        super().__init__()
+        self.work = work
+        self.mountpoints: list[Path] = []  # the lowest first
 
     # Devices ---------------------------------------------------------------------
 
-    def loop(self, directory, mebibytes):
-        """A loop device over a new file there."""
-        image = pathlib.Path(directory, self._name("image"))
-        with open(image, "wb") as file:
-            file.truncate(mebibytes * MIB)
-        device = must("losetup", "--find", "--show", image).strip()
-        self._afterwards("losetup", "--detach", device)
+    def loop(self, directory: Path, mebibytes: int) -> str:
+        """A loop device over a new file in the directory."""
+        image = directory / new_name("image")
+        self.callback(run, "rm", "-f", image)
+        device = make_loop(image, mebibytes * MIB)
+        self.callback(run, "losetup", "--detach", device)
         return device
 
-    def linear(self, device, mebibytes, start=0):
-        """Device-mapper over a part of a device."""
-        name = self._name("linear")
-        must("dmsetup", "create", name, "--table",
-             f"0 {mebibytes * 2048} linear {device} {start * 2048}")
-        self._afterwards("dmsetup", "remove", "--retry", name)
-        return f"/dev/mapper/{name}"
+    def linear(self, device: str, mebibytes: int, start: int = 0) -> str:
+        """A device-mapper device over a part of a device."""
+        table = f"0 {mebibytes * 2048} linear {device} {start * 2048}"
+        mapper = DeviceMapper(new_name("linear"), table)
+        self.callback(mapper.remove)
+        return mapper.device
 
-    def group(self, device):
-        group = Group(self._name("group"), device)
-        self.undo.callback(group.remove)
+    def group(self, device: str) -> Group:
+        group = Group(new_name("group"), device)
+        self.callback(group.remove)
         return group
 
-    def volume(self, device, mebibytes):
-        """A logical volume on a physical volume."""
-        group = self.group(device)
-        return f"/dev/mapper/{group.name}-{group.add(f'{mebibytes}M')}"
-
-    def mirror(self, *devices):
-        """RAID 1 of md. Without a superblock sysfs is all that it takes."""
-        pathlib.Path("/sys/module/md_mod/parameters/new_array").write_text("md7")
-        array = pathlib.Path("/sys/block/md7/md")
-        self.undo.callback(stop_array, array)
-        sectors = min(int(pathlib.Path("/sys/block", pathlib.Path(device).name, "size").read_text())
-                      for device in devices)
-        for name, value in (("metadata_version", "none"), ("level", "raid1"),
-                            ("raid_disks", len(devices)), ("component_size", sectors // 2),
-                            ("resync_start", "none")):
+    def mirror(self, *devices: str) -> str:
+        """RAID 1 of md. Without metadata on the devices, it needs nothing but sysfs."""
+        Path("/sys/module/md_mod/parameters/new_array").write_text("md7")
+        array = Path("/sys/block/md7/md")
+        self.callback(stop_array, array)
+        halves = [Path("/sys/block", Path(device).name) for device in devices]
+        sectors = min(int((half / "size").read_text()) for half in halves)
+        for name, value in (
+            ("metadata_version", "none"),
+            ("level", "raid1"),
+            ("raid_disks", len(halves)),
+            ("component_size", sectors // 2),
+            ("resync_start", "none"),
+        ):
             (array / name).write_text(str(value))
-        for slot, device in enumerate(devices):
-            name = pathlib.Path(device).name
-            (array / "new_dev").write_text(pathlib.Path("/sys/block", name, "dev").read_text())
-            (array / f"dev-{name}" / "slot").write_text(str(slot))
+        for slot, half in enumerate(halves):
+            (array / "new_dev").write_text((half / "dev").read_text())
+            (array / f"dev-{half.name}" / "slot").write_text(str(slot))
         (array / "array_state").write_text("active")
         return "/dev/md7"
 
     # Mounts ----------------------------------------------------------------------
 
-    def filesystem(self, kind, *devices):
-        """A new one of these devices: where it is mounted."""
-        must(*MAKE[kind], *devices, seconds=6 * patience())
+    def filesystem(self, kind: str, *devices: str) -> Path:
+        """The mountpoint of a new filesystem on these devices."""
+        must(*MAKE[kind], *devices, seconds=6 * block_timeout())
         return self.mount(kind, *devices)
 
-    def mount(self, kind, *devices):
+    def mount(self, kind: str, *devices: str) -> Path:
         options = ",".join(f"device={device}" for device in devices) if kind == "btrfs" else "rw"
-        return self._mount(kind, "mount", "-t", kind, "-o", options, devices[0])
+        return self._mount(kind, "-t", kind, "-o", options, devices[0])
 
-    def overlay(self, lower, upper):
+    def overlay(self, lower: Path, upper: Path) -> Path:
         for directory in lower / "lower", upper / "upper", upper / "work":
             directory.mkdir()
-        return self._mount("overlay", "mount", "-t", "overlay", "-o",
-                           f"lowerdir={lower}/lower,upperdir={upper}/upper,workdir={upper}/work",
-                           "overlay")
+        options = f"lowerdir={lower}/lower,upperdir={upper}/upper,workdir={upper}/work"
+        return self._mount("overlay", "-t", "overlay", "-o", options, "overlay")
 
-    def bind(self, source):
-        return self._mount("bind", "mount", "--bind", source)
+    def bind(self, source: Path) -> Path:
+        return self._mount("bind", "--bind", str(source))
 
-    def _mount(self, name, *words):
-        target = pathlib.Path(tempfile.mkdtemp(prefix=f"{self._name(name)}."))
-        must(*words, target)
-        self._afterwards("umount", target)
+    def _mount(self, name: str, *words: str) -> Path:
+        target = self.work / new_name(name)
+        target.mkdir()
+        must("mount", *words, target)
+        self.callback(run, "umount", target)
         self.mountpoints.append(target)
         return target
 
-    def _name(self, what):
-        self.count += 1
-        return f"{what}{self.count}"
 
-    def _afterwards(self, *words):
-        self.undo.callback(run, *words)
-
-
-def stop_array(array):
-    """Busy for a moment after the unmount."""
+def stop_array(array: Path) -> None:
+    """It is busy for a moment after the unmount."""
     for _ in range(40):
         with contextlib.suppress(OSError):
             (array / "array_state").write_text("clear")

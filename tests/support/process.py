@@ -9,9 +9,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 POLL = 0.02  # seconds between two looks at a child
 
@@ -148,9 +148,7 @@ class Program:
         return False
 
 
-def run(
-    *words: Word, env: Mapping[str, str] | None = None, seconds: float | None = None
-) -> Result:
+def run(*words: Word, env: Mapping[str, str] | None = None, seconds: float | None = None) -> Result:
     return Program(*words, env=env).finish(seconds)
 
 
@@ -210,6 +208,33 @@ def in_child(work: Callable[[], int], deadline: float, blocked: float | None = N
         time.sleep(0.005)
     os.kill(pid, signal.SIGKILL)
     return None
+
+
+def start(command: Sequence[str | os.PathLike[str]], **options: Any) -> subprocess.Popen[Any]:
+    """Like Popen, but a signal cannot interrupt it when the child runs and is not yet known.
+
+    A signal that arrives meanwhile ends the child and raises here."""
+    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+
+    def restore() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        process = subprocess.Popen(command, preexec_fn=restore, **options)
+    except BaseException:
+        restore()
+        raise
+    try:
+        restore()
+    except BaseException:
+        if options.get("start_new_session"):
+            end_group(process, 5)
+        else:
+            process.terminate()
+            wait_until(lambda: process.poll() is not None, 5)
+        raise
+    return process
 
 
 def end_group(process: subprocess.Popen[bytes], seconds: float) -> None:

@@ -2,7 +2,7 @@
 """TAP, the Test Anything Protocol: a strict reader, a writer, and a stream inside another.
 
 A stream that breaks the protocol has lost or invented tests, so the reader reports each breach as
-a failure of its own: no plan or two, a plan that does not match, a number out of turn, a skip
+another failure: no plan or two, a plan that does not match, a number out of turn, a skip
 without a reason, a bail-out."""
 
 import os
@@ -46,7 +46,7 @@ class Reader:
             self._point(match[1] is not None, match[2], match[3])
         elif line.startswith("Bail out!"):
             self.breach(f"bailed out: {line.removeprefix('Bail out!').strip() or 'no reason'}")
-        elif self._last and (line.startswith("#") or line.startswith("  ")):
+        elif self._last and line.startswith(("#", "  ")):
             self._last.diagnostics.append(line.removeprefix("#").strip())
             del self._last.diagnostics[MAX_DIAGNOSTICS:]
 
@@ -119,7 +119,7 @@ class Writer:
     def skip(self, name: str, why: object) -> None:
         with self.lock:
             self.count += 1
-            self._print(f"ok {self.count} - {name} # SKIP {why}")
+            self._print(f"ok {self.count} - {name} # SKIP {' '.join(str(why).split())}")
 
     def note(self, text: object) -> None:
         with self.lock:
@@ -158,8 +158,10 @@ class Fold:
 
     def line(self, text: str) -> None:
         self.reader.feed(text)
-        match = POINT.match(text)
-        if match:
+        match, plan = POINT.match(text), PLAN.match(text)
+        if plan and plan[2]:
+            self.writer.skip(f"{self.prefix}: all of it", plan[2])
+        elif match:
             self._release()
             self.held = (match[1] is None, match[3], [])
         elif self.held and text.startswith("#"):

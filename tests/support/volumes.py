@@ -6,6 +6,8 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -67,7 +69,7 @@ def why_no_loop_devices() -> str:
 
 
 def own_mount_namespace() -> str:
-    """Moves this process into a mount namespace of its own, so that no mount is left behind.
+    """Moves this process into a new mount namespace, so that no mount is left behind.
 
     Returns why that is not possible; empty if it was."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -82,12 +84,64 @@ def own_mount_namespace() -> str:
 
 def thaw_all(path: bytes | str | os.PathLike[str]) -> bool:
     """Whether it was frozen. On a patched kernel there may be several holds."""
+
+    def thaw() -> int:
+        with contextlib.suppress(OSError):
+            return request(path, FITHAW)
+        return errno.ENOENT
+
     was_frozen = False
     for _ in range(20):
-        if in_child(lambda: request(path, FITHAW), 10) != 0:
+        if in_child(thaw, 10) != 0:
             break
         was_frozen = True
     return was_frozen
+
+
+def start_writer(directory: Path) -> Program:
+    """A program that writes a file there."""
+    return Program("sh", "-c", 'echo late >"$0"', directory / "file")
+
+
+def blocked_by_freeze(writer: Program) -> None:
+    if not writer.blocks():
+        raise Failed(f"not frozen: {writer}: {writer.finish(1)}")
+    if "percpu" not in writer.where() and writer.where() != "0":
+        raise Failed(f"{writer}: blocks, but not because of a freeze: {writer.where()}")
+
+
+def mounted_below(directory: Path) -> list[bytes]:
+    """The mountpoints below a directory, the oldest first."""
+    mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    found = (
+        re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), mount.split()[4])
+        for mount in mounts
+    )
+    return [path for path in found if path.startswith(os.fsencode(directory) + b"/")]
+
+
+def thaw_below(directory: Path) -> list[str]:
+    """Thaws what is mounted below a directory and returns what was frozen.
+
+    The oldest first: a filesystem in an image file cannot be thawed before the one that has it."""
+    return [os.fsdecode(path) for path in mounted_below(directory) if thaw_all(path)]
+
+
+def unmount_below(directory: Path) -> None:
+    """Thaws and unmounts what is mounted below a directory."""
+    thaw_below(directory)
+    for path in reversed(mounted_below(directory)):
+        run("umount", "-l", path, seconds=20)
+
+
+def why_no_filesystem(kind: str) -> str:
+    """Why this machine cannot make and mount filesystems of this type; empty if it can."""
+    if not shutil.which(MAKE[kind][0]):
+        return f"there is no {MAKE[kind][0]}"
+    if shutil.which("modprobe"):
+        run("modprobe", "-q", kind)
+    known = Path("/proc/filesystems").read_text().split()
+    return "" if kind in known else f"this kernel has no {kind}"
 
 
 class Volume:
@@ -155,15 +209,12 @@ class Volume:
         return in_child(self.write, 20, blocked=0.3) is None
 
     def writer(self) -> Program:
-        return Program("sh", "-c", 'echo late >"$0"', self.path / "file")
+        return start_writer(self.path)
 
     def frozen(self) -> Program:
         """Starts a writer, which must block because of a freeze, and returns it."""
         writer = self.writer()
-        if not writer.blocks():
-            raise Failed(f"not frozen: a write returned {writer.finish(1)}")
-        if "percpu" not in writer.where() and writer.where() != "0":
-            raise Failed(f"a write blocks, but not because of a freeze: {writer.where()}")
+        blocked_by_freeze(writer)
         return writer
 
     @staticmethod
@@ -186,7 +237,7 @@ class Volume:
             run("losetup", "-d", self.device, seconds=20)
 
     def destroy(self) -> None:
-        """Thaws, unmounts and detaches. What is left of the mounts ends with the namespace."""
+        """Thaws, unmounts and detaches. Mounts that remain end with the namespace."""
         self.thaw()
         run("umount", "-l", self.mountpoint, seconds=20)
         self.detach()

@@ -1,97 +1,119 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Build a kernel for the tests, or run a command on it in QEMU.
 
-`run` boots the kernel with the host's own root filesystem (read-only, by 9p)
-and fresh /tmp /run /mnt /var/tmp, and runs COMMAND there as root, in the
-checkout. No root and no KVM are needed on the host. COMMAND's output comes
-out here; the exit status is COMMAND's own, or
+    python3 -m tests.vm source KERNEL            print the path of the pristine source
+    python3 -m tests.vm build [OPTION]...        print the path of the kernel image
+    python3 -m tests.vm run [OPTION]... -- COMMAND [ARG]...
+    python3 -m tests.vm test [OPTION]... -- COMMAND [ARG]...
+
+`run` boots the kernel with the host's own root filesystem (read-only, by 9p) and fresh /tmp /run
+/mnt /var/tmp, and runs COMMAND there as root, in the checkout. It needs neither root nor KVM on
+the host. It prints COMMAND's output; the exit status is COMMAND's own, or
 120 the guest panicked   121 no end within --timeout   122 silence
 123 no verdict           124 unexpected lines in the kernel log
-125 the harness itself failed."""
+125 the harness itself failed.
+
+`test` does the same with a COMMAND that prints TAP, and adds a point for how the guest ended."""
 
 import argparse
+import collections
 import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
+from types import FrameType
 
-from vmlib import config, image, qemu
-from vmlib.common import Failure, say
-from vmlib.kernel_log import KernelLog
+from tests.support.tap import Writer, stream
+
+from . import config, image, qemu, source
+from .common import Failure, say
+from .kernel_log import DAMAGE, KernelLog
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+# How many of the last lines on standard error are shown when a guest has failed.
+LAST_LINES = 38
+# A full disk, or a program that is missing or fails, is reported in one line, too.
+ERRORS = (Failure, OSError, subprocess.SubprocessError)
 
 
-def size(text):
+def size(text: str) -> int:
     match = re.fullmatch(r"(\d+)([KMG]?)", text)
     if not match:
         raise argparse.ArgumentTypeError(f"not a size: {text} (say 512M or 4G)")
     return int(match[1]) * UNITS[match[2]]
 
 
-def setting(text):
+def setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"not NAME=VALUE: {text}")
     return name, value
 
 
-def split(words):
-    """What stands before and after the first `--`."""
-    at = words.index("--") if "--" in words else len(words)
-    return words[:at], words[at + 1:]
-
-
-def parse():
+def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["build", "run"])
-    parser.add_argument("--kernel", default="6.12")
-    parser.add_argument("--flavour", choices=config.FLAVOURS, required=True)
-    parser.add_argument("--image", metavar="BZIMAGE", help="boot this instead of building one")
-    parser.add_argument("--timeout", type=float, default=600, metavar="S")
-    parser.add_argument("--silence", type=float, default=180, metavar="S")
-    parser.add_argument("--memory", type=int, default=1024, metavar="MIB")
-    parser.add_argument("--cpus", type=int, default=2)
-    parser.add_argument("--disk", type=size, action="append", default=[], metavar="SIZE",
-                        help="an empty disk: /dev/vda, then /dev/vdb, ...")
-    parser.add_argument("--env", type=setting, action="append", default=[], metavar="K=V")
-    parser.add_argument("--expect-log", action="append", default=[], metavar="REGEX",
-                        help="a kernel log line that must come")
-    parser.add_argument("--allow-log", action="append", default=[], metavar="REGEX",
-                        help="a kernel log line that may come")
-    parser.add_argument("--forbid-log", action="append", default=[], metavar="REGEX",
-                        help="a kernel log line that must not come, beside reports of bugs")
-    parser.add_argument("--append", action="append", default=[], metavar="WORD",
-                        help="one more word for the kernel's command line")
-    parser.usage = "vm build|run [OPTION]... [-- COMMAND [ARG]...]"
-    options, command = split(sys.argv[1:])
-    args = parser.parse_args(options)
-    args.command = command
-    if (args.action == "run") != bool(args.command):
-        parser.error("run needs a command, build takes none")
+        prog="vm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("action", choices=["source", "build", "run", "test"])
+    add("source", nargs="?", metavar="KERNEL")
+    add("--kernel", default="6.12")
+    add("--flavour", choices=config.FLAVOURS, default="patched")
+    add("--image", metavar="BZIMAGE", help="boot this instead of building one")
+    add("--timeout", type=float, default=600, metavar="S")
+    add("--silence", type=float, default=180, metavar="S")
+    add("--memory", type=int, default=1024, metavar="MIB")
+    add("--cpus", type=int, default=2)
+    add(
+        "--disk",
+        type=size,
+        action="append",
+        default=[],
+        metavar="SIZE",
+        help="an empty disk: /dev/vda, then /dev/vdb, ...",
+    )
+    add("--env", type=setting, action="append", default=[], metavar="K=V")
+    for name, text in (
+        ("--expect-log", "a kernel log line that must come"),
+        ("--allow-log", "a kernel log line that may come"),
+        ("--forbid-log", "a kernel log line that must not come, besides reports of bugs"),
+    ):
+        add(name, action="append", default=[], metavar="REGEX", help=text)
+    add("--forbid-damage", action="store_true", help="forbid reports of damage and I/O errors")
+    add("--append", action="append", default=[], metavar="WORD", help="for the kernel")
+    add("--name", default="", help="of a test, as a prefix of its points")
+    parser.usage = "vm source|build|run|test [OPTION]... [-- COMMAND [ARG]...]"
+    at = words.index("--") if "--" in words else len(words)
+    args = parser.parse_args(words[:at])
+    args.options, args.command = words[1:at], words[at + 1 :]
+    if (args.action in ("run", "test")) != bool(args.command):
+        parser.error("run and test need a command after --, the others take none")
+    if (args.action == "source") != bool(args.source):
+        parser.error("source, and only that, takes a KERNEL without an option")
+    if args.forbid_damage:
+        args.forbid_log += DAMAGE
     return args
 
 
-def environment(args):
-    """The command's environment: the guest's own, ours, then what was asked for."""
-    env = {"LIBFREEZE_VM": "1", "LIBFREEZE_KERNEL": args.kernel,
-           "LIBFREEZE_FLAVOUR": args.flavour}
+def environment(args: argparse.Namespace) -> dict[str, str]:
+    """The command's environment: the guest's own, ours, then what was requested."""
+    env = {"LIBFREEZE_VM": "1", "LIBFREEZE_KERNEL": args.kernel, "LIBFREEZE_FLAVOUR": args.flavour}
     if "LIBFREEZE_BUILD" in os.environ:
         env["LIBFREEZE_BUILD"] = os.environ["LIBFREEZE_BUILD"]
     return {**env, **dict(args.env)}
 
 
-def quote(lines):
+def quote(lines: Iterable[str]) -> None:
     for line in lines:
         print(f"  | {line}", file=sys.stderr)
 
 
-def judge_log(verdict, log, args):
-    """The exit status once the kernel log has been read."""
+def judge_log(verdict: qemu.Verdict, log: KernelLog, args: argparse.Namespace) -> int:
+    """The exit status after the kernel log has been read."""
     bad = log.unexpected(args.expect_log + args.allow_log, args.forbid_log)
     missing = log.missing(args.expect_log)
     if bad and not verdict.why:
@@ -107,17 +129,24 @@ def judge_log(verdict, log, args):
     return verdict.status
 
 
-def run(args):
-    job = qemu.Job(args.image or image.build(args.kernel, args.flavour), args.command,
-                   timeout=args.timeout, silence=args.silence,
-                   memory=args.memory,
-                   cpus=args.cpus, disks=args.disk, env=environment(args),
-                   append=args.append)
+def run(args: argparse.Namespace) -> int:
+    job = qemu.Job(
+        args.image or image.build(args.kernel, args.flavour),
+        args.command,
+        timeout=args.timeout,
+        silence=args.silence,
+        memory=args.memory,
+        cpus=args.cpus,
+        disks=args.disk,
+        env=environment(args),
+        append=args.append,
+    )
     began = time.monotonic()
     verdict, console = qemu.run(job)
     log = KernelLog(console)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    say(f"{time.monotonic() - began:.0f} s, of them {used.ru_utime + used.ru_stime:.0f} s of CPU")
+    cpu = used.ru_utime + used.ru_stime
+    say(f"{time.monotonic() - began:.0f} s, of which {cpu:.0f} s of CPU")
     print(f"VM-kernel-log: {console}", file=sys.stderr, flush=True)
     if verdict.why:
         say(verdict.why)
@@ -125,20 +154,55 @@ def run(args):
     return judge_log(verdict, log, args)
 
 
-def interrupted(_number, _frame):
+def test(args: argparse.Namespace) -> int:
+    """Passes the points of the guest's command on, and says how the guest ended."""
+    tap = Writer()
+    name = args.name or f"{args.kernel} {args.flavour}"
+    fold = tap.fold(name)
+    last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+
+    def remember(line: str) -> None:
+        last.append(line)
+        print(line, file=sys.stderr)
+
+    try:  # before the guest's time begins, and so that a missing source is a skip
+        args.image = image.build(args.kernel, args.flavour)
+    except source.Dropped as why:
+        tap.skip(f"{name}: all of it", why)
+        return tap.finish()
+    except ERRORS as why:
+        tap.point(False, f"{name}: there is a kernel", why)
+        return tap.finish()
+    program = [sys.executable, "-B", "-m", "tests.vm", "run"]
+    status = stream([*program, *args.options, "--", *args.command], fold.line, remember)
+    fold.finish(status if status in (0, 1) else None)
+    tap.point(
+        status in (0, 1),
+        f"{name}: the guest ended well, its kernel log is clean",
+        "\n".join([f"vm run: exit status {status}", *last]),
+    )
+    return tap.finish()
+
+
+def interrupted(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def main():
+def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
-    args = parse()
+    args = parse(sys.argv[1:])
     try:
         if args.action == "run":
             return run(args)
-        print(image.build(args.kernel, args.flavour))
+        if args.action == "test":
+            return test(args)
+        if args.action == "source":
+            print(source.describe(args.source).tree)
+        else:
+            print(image.build(args.kernel, args.flavour))
         return 0
-    except Failure as failure:
+    except ERRORS as failure:
         say(failure)
         return qemu.BROKEN
     except KeyboardInterrupt:

@@ -1,39 +1,27 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What every part of the harness needs: paths, the cache, locks, messages."""
+"""What every part of the harness needs: errors, messages, locks."""
 
 import contextlib
 import fcntl
 import os
-import pathlib
-import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
-VM = pathlib.Path(__file__).resolve().parents[1]
-CHECKOUT = VM.parents[1]
-SUPPORT = CHECKOUT / "tests" / "support"
-PATCHES = CHECKOUT / "patches"
+VM = Path(__file__).resolve().parent
 
 
 class Failure(Exception):
     """What went wrong, in words for the user."""
 
 
-def say(message):
+def say(message: object) -> None:
     print(f"vm: {message}", file=sys.stderr, flush=True)
 
 
-def cache_dir(*parts):
-    """A directory of the cache, made if it is not there."""
-    root = subprocess.run([SUPPORT / "cachedir"], check=True, text=True,
-                          stdout=subprocess.PIPE).stdout.strip()
-    path = pathlib.Path(root, *parts)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 @contextlib.contextmanager
-def locked(path):
-    """Hold an exclusive lock on path; say so when somebody else has it."""
+def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on path; says so when another process has it."""
     with open(path, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,6 +31,6 @@ def locked(path):
         yield
 
 
-def git_env(tree):
+def git_env(tree: Path) -> dict[str, str]:
     """An environment in which git does not take tree for part of a repository."""
-    return dict(os.environ, GIT_CEILING_DIRECTORIES=str(pathlib.Path(tree).parent))
+    return dict(os.environ, GIT_CEILING_DIRECTORIES=str(tree.parent))
