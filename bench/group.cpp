@@ -81,7 +81,7 @@ Result freeze_sequentially(const Paths& mountpoints) {
 
 Result freeze_with_guard(const Paths& mountpoints) {
     libfreeze::Options options;
-    options.timeout = 60s; // as recommended; on a stock kernel this uses guardians
+    options.timeout = 60s; // as recommended
     libfreeze::FreezeGuard guard(mountpoints, options);
     const auto all_frozen = take_snapshot();
     guard.thaw();

@@ -41,7 +41,7 @@ void fsfreeze(const Path& mountpoint) {
 
 void guard(const Path& mountpoint, std::chrono::milliseconds flush_budget) {
     libfreeze::Options options;
-    options.timeout = 60s; // as recommended; on a stock kernel this uses a guardian
+    options.timeout = 60s; // as recommended
     options.flush_budget = flush_budget;
     libfreeze::FreezeGuard guard(mountpoint, options);
     guard.thaw();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // backup MOUNTPOINT TIMEOUT LOGS NOTED COMMAND...: COMMAND takes a snapshot of a filesystem while
-// libfreeze keeps it frozen. TIMEOUT is in seconds; 0 means none, for a stock kernel.
+// libfreeze keeps it frozen. TIMEOUT is in seconds.
 //
 // Before the thaw, LOGS is copied to NOTED: everything acknowledged there must be in the snapshot,
 // because nothing could be written from before the snapshot until after it.

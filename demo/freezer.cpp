@@ -1,30 +1,22 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "freezer.hpp"
 
-#include <libfreeze/freeze.hpp>
+#include <libfreeze/ioctl.h>
 
 #include <cerrno>
 #include <chrono>
 #include <memory>
+#include <string>
 #include <system_error>
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace demo {
 
 namespace {
-
-int code_of(const std::error_code& error) {
-    if (error == libfreeze::errc::expired)
-        return expired;
-    if (error == libfreeze::errc::unsupported_by_kernel)
-        return unsupported_by_kernel;
-    return error.value();
-}
 
 int open_directory(const std::string& path) {
     const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -35,30 +27,22 @@ int open_directory(const std::string& path) {
 
 class Freezer {
 public:
-    explicit Freezer(std::string mountpoint) : mountpoint_(std::move(mountpoint)) {}
+    explicit Freezer(std::string mountpoint)
+        : mountpoint_(std::move(mountpoint)), fd_(open_directory(mountpoint_)) {}
 
-    int act(const std::string& request) {
-        try {
-            if (request == "write")
-                return write();
-            if (request == "thaw") {
-                guard_.thaw();
-            } else {
-                freeze(std::stoi(request.substr(request.find(' '))));
-            }
-            return 0;
-        } catch (const std::system_error& error) {
-            fmt::print("    freezer: {}\n", error.what());
-            return code_of(error.code());
-        }
+    [[nodiscard]] int act(const std::string& request) const {
+        if (request == "write")
+            return write();
+        if (request == "thaw")
+            return ioctl(fd_, FITHAW, 0) == 0 ? 0 : errno;
+        return freeze(std::stoi(request.substr(request.find(' '))));
     }
 
 private:
-    void freeze(int seconds) {
-        libfreeze::Options options;
-        options.timeout = std::chrono::seconds(seconds);
-        options.guardian = libfreeze::UseGuardian::never; // so that only the kernel acts
-        guard_ = libfreeze::FreezeGuard(mountpoint_, options);
+    [[nodiscard]] int freeze(__s64 seconds) const {
+        const int result =
+            seconds == 0 ? ioctl(fd_, FIFREEZE, 0) : ioctl(fd_, FIFREEZE_TIMEOUT, &seconds);
+        return result == 0 ? 0 : errno;
     }
 
     [[nodiscard]] int write() const {
@@ -70,7 +54,7 @@ private:
     }
 
     std::string mountpoint_;
-    libfreeze::FreezeGuard guard_;
+    int fd_;
 };
 
 } // namespace

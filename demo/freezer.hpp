@@ -13,13 +13,12 @@ constexpr const char* freezer_timeout = "freeze 2";
 constexpr std::chrono::milliseconds earliest{2000};
 constexpr std::chrono::milliseconds latest{2500};
 
-/// A process that freezes a filesystem with a FreezeGuard and then misbehaves. Requests:
+/// A process that freezes a filesystem and then misbehaves. It uses the bare ioctls, because a guard
+/// of the library would not leave the filesystem frozen. Requests:
 ///   freeze SECONDS   freezes, with this timeout (0: none)
 ///   write            writes to the filesystem, like a program that logs there
 ///   thaw             thaws
-/// Replies: 0, the errno, or one of these:
-enum FreezerError : int { expired = 10001, unsupported_by_kernel, failed };
-
+/// Replies: 0 or the errno.
 Worker start_freezer(const std::string& mountpoint);
 
 /// A process that thaws any process's freeze (request "thaw"), like an administrator with

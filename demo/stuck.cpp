@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // stuck patched|stock MOUNTPOINT: a freezer writes to the filesystem that it has frozen, like a
-// backup program that logs there. The timeout of its guard releases it; a stock kernel has no
+// backup program that logs there. The timeout of its freeze releases it; a stock kernel has no
 // timeouts and leaves it blocked until an administrator thaws. Exits with 0 if this happens.
 
 #include "freezer.hpp"
 #include "probe.hpp"
 #include "timeline.hpp"
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -43,15 +44,15 @@ bool released_by_timeout(const std::string& mountpoint) {
     if (!written || written->error != 0)
         return false;
     const auto thawed = freezer.request("thaw", 10s);
-    const bool reported = thawed && thawed->error == demo::expired;
+    const bool reported = thawed && thawed->error == EINVAL;
 
     timeline.fill(rows[0], {frozen->at, written->at}, '=');
     timeline.fill(rows[1], {write_began, written->at}, 'D');
     const bool writable = probe.observe() == demo::Probe::State::writable;
     print(timeline, probe);
-    fmt::print("  result: freed after {} by its timeout of 2 s; its guard {}\n",
+    fmt::print("  result: freed after {} by its timeout of 2 s; its thaw {}\n",
                demo::seconds(written->at - frozen->at),
-               reported ? "reports expired" : "DID NOT REPORT IT");
+               reported ? "reports the end" : "DID NOT REPORT IT");
     return reported && writable && demo::in_time(requested, frozen->at, written->at);
 }
 
@@ -62,7 +63,7 @@ bool stuck_forever(const std::string& mountpoint) {
     demo::Timeline timeline(rows);
 
     const auto refused = freezer.request(demo::freezer_timeout, 10s);
-    const bool no_timeout = refused && refused->error == demo::unsupported_by_kernel;
+    const bool no_timeout = refused && refused->error == ENOTTY;
     const auto frozen = freezer.request("freeze 0", 10s);
     const auto write_began = demo::Clock::now();
     const bool blocked = !freezer.request("write", 4s);

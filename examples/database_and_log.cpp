@@ -3,10 +3,10 @@
 ///
 ///     database_and_log /srv/db/orders.db /srv/log/orders.log /backup/monday
 ///
-/// Both are frozen at the same time. Frozen one after the other, each copy would be good by itself,
-/// but the one would have entries that the other has not. The directory is made by this program, on
-/// neither of the two filesystems. Where snapshots can be had, writers wait for less time: see
-/// thin_snapshot.cpp.
+/// Both filesystems are frozen at the same time, so that the two copies match. If they were frozen
+/// one after the other, one copy would have entries that the other lacks. The program creates the
+/// directory, which must be on neither of the two filesystems. With snapshots, writers are blocked
+/// for less time: see thin_snapshot.cpp.
 #include <libfreeze/freeze.hpp>
 
 #include <iostream>
@@ -17,8 +17,8 @@ using Path = std::filesystem::path;
 
 namespace {
 
-/// What a freeze leaves of a database is what a crash would: with its journal or write-ahead log
-/// SQLite repairs it when it is opened.
+/// The copy is what a crash would leave. SQLite repairs it from the journal or the write-ahead log
+/// when it opens it.
 void copy_database(const Path& database, const Path& directory) {
     std::filesystem::copy_file(database, directory / database.filename());
     for (const char* const suffix : {"-journal", "-wal"}) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// A short timeout for long work: a hang is noticed within ten seconds, yet the work may take an
-/// hour.
+/// Uses a short timeout for long work. The work may take an hour, but if it hangs, the filesystem is
+/// thawed after ten seconds.
 ///
 ///     keepalive /srv/data /backup/data.img
 ///
-/// Copies the device of a frozen filesystem, extending the freeze from the loop that copies. So
-/// when the copy hangs, the extensions stop, and the filesystem is thawed. A thread that extends
-/// would never stop.
+/// Copies the device of a frozen filesystem. The loop that copies also extends the freeze. If the
+/// copy hangs, it no longer extends the freeze, and the filesystem thaws. A separate thread would
+/// go on extending.
 #include <libfreeze/freeze.hpp>
 
 #include <cerrno>
@@ -22,8 +22,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A mounted filesystem writes past the cache of its device. What an earlier copy has left there
-/// is read again, old as it is, unless it is dropped when nobody writes any more.
+/// A mounted filesystem does not write through the cache of its device. Pages that an earlier copy
+/// left there are out of date. They are dropped once the filesystem is frozen.
 void drop_cache(const std::string& device) {
     const int fd = ::open(device.c_str(), O_RDONLY | O_CLOEXEC);
     const int error = fd < 0 ? errno : ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -44,7 +44,7 @@ void copy(const std::string& device, const std::string& image, libfreeze::Freeze
            from.gcount() > 0) {
         to.write(buffer.data(), from.gcount());
         if (std::chrono::steady_clock::now() - extended >= 5s) {
-            guard.extend(10s); // throws if it is too late
+            guard.extend(10s); // throws if the freeze has ended
             extended = std::chrono::steady_clock::now();
         }
     }
@@ -62,8 +62,9 @@ int main(int argc, char** argv) {
     }
     try {
         libfreeze::FreezeGuard guard(argv[1], {10s});
-        drop_cache(guard.filesystem().source);
-        copy(guard.filesystem().source, argv[2], guard);
+        const std::string device = guard.filesystems().front().source;
+        drop_cache(device);
+        copy(device, argv[2], guard);
         guard.thaw();
     } catch (const std::exception& problem) {
         std::cerr << "keepalive: " << problem.what() << '\n';

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// Takes a snapshot, and takes it again if the filesystem did not stay frozen meanwhile:
+/// Takes a snapshot, and takes it again if the filesystem did not stay frozen:
 ///
 ///     retry /srv/data 10 "lvcreate -s -L 1G -n backup vg/data" "lvremove -y vg/backup"
 ///
-/// The number is the timeout in seconds. Each attempt has twice as long as the one before, and the
-/// last one decides. The first command takes the snapshot, the second throws it away; neither may
-/// write to the filesystem. Exit status: 0 if there is a snapshot that can be trusted.
+/// The number is the timeout in seconds; each further attempt has twice as long. The first command
+/// takes the snapshot, the second removes it. Neither may write to the filesystem. Exit status: 0
+/// if there is a consistent snapshot.
 #include <libfreeze/freeze.hpp>
 
 #include <cstdlib>
@@ -23,7 +23,7 @@ void run(const char* command) {
     }
 }
 
-/// Whether the filesystem stayed frozen until the command had ended.
+/// Returns whether the filesystem stayed frozen until the command ended.
 bool run_frozen(const char* path, std::chrono::seconds timeout, const char* command) {
     libfreeze::FreezeGuard guard(path, {timeout});
     run(command);
@@ -45,7 +45,7 @@ bool take(const char* path, std::chrono::seconds timeout, const char* command,
         if (run_frozen(path, timeout, command)) {
             return true;
         }
-        run(discard); // it is no snapshot of one moment
+        run(discard); // it may be inconsistent
     }
     std::cerr << "retry: gave up after " << attempts << " attempts\n";
     return false;

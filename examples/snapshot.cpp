@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// Runs a command while a filesystem is frozen, for instance one that takes a snapshot of its
-/// device:
+/// Runs a command while a filesystem is frozen, for example one that takes a snapshot:
 ///
 ///     snapshot /srv/data 30 -- lvcreate --snapshot --name backup --size 1G vg/data
 ///
-/// The number is the timeout in seconds, 0 for none. The command must not write to
-/// the filesystem. Exit status: the command's own; 125 if the snapshot is not to be trusted or
-/// could not be tried; 126 and 127 if the command could not be run.
+/// The number is the timeout in seconds; 0 means none. The command must not write to the
+/// filesystem. Exit status: the command's; 125 if the snapshot may be inconsistent or the
+/// filesystem could not be frozen; 126 and 127 if the command could not be run. freezectl(8) does
+/// this and more.
 #include <libfreeze/freeze.hpp>
 
 #include <array>
@@ -26,7 +26,7 @@ namespace {
 constexpr int failed = 125;
 constexpr std::array interrupts{SIGINT, SIGTERM, SIGHUP};
 
-/// They end the command, not this program, which has to thaw: from before it freezes.
+/// The command receives them as well and ends. This program continues, because it has to thaw.
 void ignore_interrupts() {
     for (const int interrupt : interrupts) {
         std::signal(interrupt, SIG_IGN);
@@ -72,14 +72,13 @@ int main(int argc, char** argv) {
         ignore_interrupts();
         libfreeze::FreezeGuard guard(argv[1], {std::chrono::seconds(seconds)});
         const int status = run(argv + 4);
-        guard.thaw(); // throws if the filesystem did not stay frozen: then the snapshot is worth
-                      // nothing
+        guard.thaw(); // throws if the filesystem did not stay frozen
         return status;
     } catch (const std::system_error& problem) {
         std::cerr << "snapshot: " << problem.what() << '\n';
         if (problem.code() == libfreeze::errc::expired) {
-            std::cerr << "snapshot: throw the snapshot away, and choose more than " << seconds
-                      << " s if that was why\n";
+            std::cerr << "snapshot: discard the snapshot; if the timeout of " << seconds
+                      << " s was too short, use a longer one\n";
         }
         return failed;
     }

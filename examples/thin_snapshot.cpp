@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// Takes LVM thin snapshots of several filesystems, all of the same moment:
+/// Takes LVM thin snapshots of several filesystems at the same point in time:
 ///
 ///     thin_snapshot monday /srv/data vg/data /var/lib/db vg/db
 ///
-/// makes vg/data-monday and vg/db-monday, or none of them. lvcreate freezes by itself, but each
-/// volume at a different moment. It freezes inside the guard's freeze, which Linux 6.1 refuses
-/// without the patches. What LVM writes to must not be on the filesystems.
+/// creates vg/data-monday and vg/db-monday, or neither. lvcreate also freezes, but each volume at a
+/// different time. Here it freezes a filesystem that is frozen already, which Linux 6.1 refuses
+/// without the patches. The files that LVM writes must not be on the filesystems.
 #include <libfreeze/freeze.hpp>
 
 #include <cerrno>
@@ -41,18 +41,15 @@ void run(std::vector<std::string> words) {
 void take(const std::string& suffix, const std::vector<std::filesystem::path>& paths,
           const std::vector<std::string>& volumes) {
     std::vector<std::string> taken;
-    libfreeze::Options options;
-    options.timeout = 30s;
-    options.guardian = libfreeze::UseGuardian::always; // thaws at once if this program is killed
     try {
-        libfreeze::FreezeGuard guard(paths, options);
+        libfreeze::FreezeGuard guard(paths, {30s}); // also thaws if this program is killed
         for (const std::string& volume : volumes) {
             std::string name = volume;
             name.append("-").append(suffix);
             run({"lvcreate", "--quiet", "--snapshot", "--name", name, volume});
             taken.push_back(name);
         }
-        guard.thaw(); // throws if any of them did not stay frozen
+        guard.thaw(); // throws if one of them did not stay frozen
     } catch (...) {
         for (const std::string& name : taken) {
             run({"lvremove", "--quiet", "--yes", name});

@@ -5,14 +5,14 @@
 
 #include <fcntl.h>
 
-namespace libfreeze {
+namespace libfreeze::internal {
 
 FileDescriptor open_at(int directory, const char* path, int flags) {
     int fd = -1;
     do {
-        fd = the_system().openat(directory, path, flags | O_CLOEXEC);
+        fd = syscalls().openat(directory, path, flags | O_CLOEXEC);
     } while (fd < 0 && errno == EINTR);
     return FileDescriptor(fd);
 }
 
-} // namespace libfreeze
+} // namespace libfreeze::internal

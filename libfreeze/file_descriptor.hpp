@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "system.hpp"
+#include "syscalls.hpp"
 
 #include <utility>
 
-namespace libfreeze {
+namespace libfreeze::internal {
 
 /// Owns a file descriptor.
 class FileDescriptor final {
@@ -21,7 +21,7 @@ public:
     FileDescriptor& operator=(const FileDescriptor&) = delete;
     ~FileDescriptor() {
         if (fd_ >= 0) {
-            the_system().close(fd_);
+            syscalls().close(fd_);
         }
     }
 
@@ -37,4 +37,4 @@ private:
 /// errno.
 FileDescriptor open_at(int directory, const char* path, int flags);
 
-} // namespace libfreeze
+} // namespace libfreeze::internal

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "flush.hpp"
 
-#include "system.hpp"
+#include "syscalls.hpp"
 
-namespace libfreeze {
+namespace libfreeze::internal {
 
 namespace {
 
@@ -17,7 +17,7 @@ bool is_much_shorter(Clock::duration took, Clock::duration before) noexcept {
 
 unsigned int flush(std::chrono::nanoseconds budget, const std::function<void()>& round) {
     unsigned int rounds = 0;
-    const auto start = the_system().now();
+    const auto start = syscalls().now();
     auto began = start;
     auto took = Clock::duration::max();
     auto before = took;
@@ -28,11 +28,11 @@ unsigned int flush(std::chrono::nanoseconds budget, const std::function<void()>&
         round();
         ++rounds;
         before = took;
-        const auto ended = the_system().now();
+        const auto ended = syscalls().now();
         took = ended - began;
         began = ended;
     } while (took > short_enough && is_much_shorter(took, before));
     return rounds;
 }
 
-} // namespace libfreeze
+} // namespace libfreeze::internal

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "parallel.hpp"
 
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include <csignal>
 
-namespace libfreeze {
+namespace libfreeze::internal {
 
 namespace {
 
@@ -29,30 +29,39 @@ private:
     sigset_t before_{};
 };
 
-/// False if there is no memory for a thread, or there are too many.
-bool start(std::vector<std::thread>& threads, const std::function<void(std::size_t)>& work,
-           std::size_t number) noexcept {
-    try {
-        const SignalsBlocked blocked;
-        threads.emplace_back(std::cref(work), number);
-        return true;
-    } catch (...) {
-        return false;
-    }
+} // namespace
+
+std::thread start_thread(std::function<void()> work) {
+    const SignalsBlocked blocked;
+    return std::thread(std::move(work));
 }
 
-} // namespace
+void in_thread(const std::function<void()>& work) noexcept {
+    std::thread thread;
+    try {
+        thread = start_thread(work);
+    } catch (...) {
+        work();
+        return;
+    }
+    thread.join();
+}
 
 void in_parallel(std::size_t count, const std::function<void(std::size_t)>& work) noexcept {
     std::vector<std::thread> threads;
-    for (std::size_t number = 0; number < count; ++number) {
-        if (number + 1 == count || !start(threads, work, number)) {
+    for (std::size_t number = 0; number + 1 < count; ++number) {
+        try {
+            threads.push_back(start_thread([&work, number] { work(number); }));
+        } catch (...) {
             work(number);
         }
+    }
+    if (count != 0) {
+        work(count - 1);
     }
     for (std::thread& thread : threads) {
         thread.join();
     }
 }
 
-} // namespace libfreeze
+} // namespace libfreeze::internal

@@ -1,25 +1,66 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <libfreeze/probe.hpp>
+#include "probe.hpp"
 
-#include "error_overload.hpp"
-#include "freeze_ioctl.hpp"
-#include "resolve.hpp"
+#include "guardian_client.hpp"
+#include "kernel_features.hpp"
+#include "start_guardian.hpp"
+#include "sysfs.hpp"
+#include "target.hpp"
 
-namespace libfreeze {
+#include <cerrno>
+#include <cstdlib>
 
-Features probe(const std::filesystem::path& path) {
-    const Target target = resolve(path, Operation::probe);
-    const std::error_code answer = probe_timeout(target.fd.get());
-    if (answer && answer != errc::unsupported_by_kernel) {
-        throw failure(Operation::probe, target.filesystem, answer);
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/stat.h>
+
+namespace libfreeze::internal {
+
+namespace {
+
+/// In the effective set of this thread. Unknown counts as yes.
+bool has_capability(int capability) {
+    const std::string key = "CapEff:";
+    const std::string status = read_text("/proc/thread-self/status").value_or("");
+    const auto at = status.find(key);
+    if (at == std::string::npos) {
+        return true;
     }
-    return {!answer};
+    const auto effective = std::strtoull(status.c_str() + at + key.size(), nullptr, 16);
+    return (effective >> static_cast<unsigned int>(capability) & 1U) != 0;
 }
 
-Features probe(const std::filesystem::path& path, std::error_code& error) {
-    Features features;
-    catching(error, [&] { features = probe(path); });
+bool has_status(int fd) {
+    fsfreeze_status status{};
+    status.holder_size = sizeof(fsfreeze_holder);
+    const int result = syscalls().ioctl(fd, FIFREEZE_STATUS, &status);
+    return result == 0 || errno == EOPNOTSUPP;
+}
+
+/// Only looks: a connection would start a guardian.
+bool has_host_socket() {
+    const std::string path = guardian_directory() + "/" + GUARDIAN_HOST_SOCKET;
+    struct statx status {};
+    return syscalls().statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC, STATX_TYPE, &status) == 0 &&
+           S_ISSOCK(status.stx_mode);
+}
+
+} // namespace
+
+libfreeze_features probe(const std::string& path) {
+    const Target target = resolve(path, read_mount_table(), Operation::probe);
+    const int fd = target.fd.get();
+    const int timeouts = ask_for_timeouts(fd);
+    if (timeouts == EPERM || !has_capability(CAP_SYS_ADMIN)) {
+        throw failure(Operation::probe, target.filesystem, EPERM);
+    }
+    libfreeze_features features{};
+    features.kernel_timeouts = timeouts == 0 ? 1 : 0;
+    features.descriptors = ask_for_descriptors(fd) == 0 ? 1 : 0;
+    features.status = has_status(fd) ? 1 : 0;
+    features.host_guardian = has_host_socket() ? 1 : 0;
+    features.guardian_survives = features.host_guardian != 0 || guardian_would_survive() ? 1 : 0;
     return features;
 }
 
-} // namespace libfreeze
+} // namespace libfreeze::internal

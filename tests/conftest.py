@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stock", action="store_true", help="the kernel has no patches")
     parser.addoption("--disk", metavar="DEVICE", help="a disk to destroy; in the VM only")
     parser.addoption("--guardian", metavar="FILE", help="run this guardian")
+    parser.addoption("--library", metavar="FILE", help="load this library")
     parser.addoption(
         "--case", action="append", default=[], metavar="NAME", help="only the cases so called"
     )

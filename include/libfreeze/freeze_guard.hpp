@@ -1,211 +1,373 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <libfreeze/export.hpp>
+#include <libfreeze/error.hpp>
 #include <libfreeze/filesystem.hpp>
+#include <libfreeze/freeze.h>
 #include <libfreeze/options.hpp>
 #include <libfreeze/stats.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <initializer_list>
 #include <memory>
+#include <string>
 #include <system_error>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace libfreeze {
 
-/// Keeps a filesystem, or several, frozen: writers wait, and what is on the devices is consistent,
-/// until the guard is thawed or destroyed.
-///
-/// What the guard promises: if thaw() returns, every filesystem was frozen without a break from the
-/// constructor's return to the call of thaw(). Otherwise thaw() reports errc::expired, and what was
-/// copied meanwhile must be thrown away. On a kernel without libfreeze's patches two things escape
-/// it, since such a kernel remembers no owners: that somebody thawed the filesystem and froze it
-/// again, and whose freeze a thaw ends.
-///
-/// All guards of a process on one filesystem share one hold in the kernel, whatever mounts or paths
-/// they were made with; its deadline is the latest of theirs (or up to two seconds more, since the
-/// kernel counts whole seconds and no less than two), and the last guard to go thaws. They may be
-/// destroyed in any order. So a guard whose own timeout has passed is still good as long as another
-/// guard kept the filesystem frozen. Once the kernel ended the hold, all its guards have expired; a
-/// guard made after that freezes anew. A program that also calls the freeze ioctls itself, or loads
-/// this library twice, mixes up its own holds.
-///
-/// A guardian (see Options::guardian) makes these requests in place of the process: see there what
-/// changes.
-///
-/// Threads: different guards may be used from different threads at any time; one guard by one
-/// thread at a time. Forks: only the process that made a guard can use it. In a forked child the
-/// destructor does nothing, extend() and thaw() throw std::logic_error. A guard's descriptor is
-/// closed on exec.
-///
-/// Privilege: CAP_SYS_ADMIN in the user namespace that mounted the filesystem, for every call that
-/// says "ioctl". Misuse of the contract (extend() or thaw() of an empty guard or in a forked child)
-/// is a std::logic_error, from the overloads with an std::error_code as well. Any function but the
-/// noexcept ones may throw std::bad_alloc.
-class [[nodiscard]] LIBFREEZE_EXPORT FreezeGuard final {
+/// The paths of the filesystems to freeze. Converts from one path or from several.
+class Paths final {
 public:
-    /// An empty guard: holds nothing, false as a condition.
-    FreezeGuard() noexcept;
+    /// One path, or anything that converts to one.
+    template <typename Path,
+              typename = std::enable_if_t<std::is_convertible_v<Path, std::filesystem::path> &&
+                                          !std::is_same_v<std::decay_t<Path>, Paths>>>
+    Paths(Path&& path) // NOLINT(google-explicit-constructor,hicpp-explicit-conversions)
+        : paths_{std::filesystem::path(std::forward<Path>(path))} {}
+    /// Several paths.
+    Paths(std::vector<std::filesystem::path> paths) // NOLINT(google-explicit-constructor)
+        : paths_(std::move(paths)) {}
+    /// Several paths, as in `FreezeGuard guard({"/srv", "/home"})`.
+    Paths(std::initializer_list<std::filesystem::path> paths) : paths_(paths) {}
 
-    /// Freezes the filesystem that `path` is on; it is frozen when this returns.
-    ///
-    /// Any path on it will do: its mountpoint, a directory, a file, a socket, through a bind mount
-    /// or from a subvolume (a btrfs filesystem is frozen as a whole). Symbolic links are followed.
-    /// A block device is refused, with the place where it is mounted.
-    ///
-    /// Blocks until all that is dirty is written out, mostly before writers are held back (syncfs,
-    /// see Options::flush_budget; then ioctl), and for ever if a writer never lets go. The timeout
-    /// runs from the completed freeze. The calling program must not write to the filesystem until
-    /// the thaw.
-    ///
-    /// Throws std::system_error; nothing is frozen then:
-    ///  - errc::not_supported (EOPNOTSUPP): this filesystem cannot be frozen, or `path` is a block
-    ///    device;
-    ///  - errc::already_frozen (EBUSY): somebody else froze it and the kernel does not nest freezes
-    ///    (kernels without the patches, or with fs.freeze_nest=0), or the filesystem is being
-    ///    resized;
-    ///  - errc::unsupported_by_kernel (ENOTTY): a timeout on a kernel without the timeout patch,
-    ///    and Options::guardian is never;
-    ///  - errc::would_deadlock (EDEADLK): see Options::allow_self_deadlock;
-    ///  - errc::acquire_timeout (ETIMEDOUT): Options::acquire_timeout has passed;
-    ///  - EPIPE, ECONNRESET: its guardian was killed meanwhile;
-    ///  - ENOENT, EPERM, ENOMEM, ...: its guardian could not be started;
-    ///  - ERANGE: a timeout that is negative or longer than max_timeout;
-    ///  - EPERM: no privilege; EOVERFLOW: 65536 holds already; EINTR: killed while waiting for
-    ///    another's freeze;
-    ///  - what opening the path, writing out, or the filesystem's own freeze gave (ENOENT, EACCES,
-    ///    EIO, ...).
-    [[nodiscard]] explicit FreezeGuard(const std::filesystem::path& path,
-                                       const Options& options = {});
-
-    /// The same, with the error in `error` and an empty guard.
-    [[nodiscard]] FreezeGuard(const std::filesystem::path& path, const Options& options,
-                              std::error_code& error);
-    [[nodiscard]] FreezeGuard(const std::filesystem::path& path, std::error_code& error);
-
-    /// Freezes the filesystems that `paths` are on, as the constructor above does with one: when
-    /// this returns all are frozen, and if it throws none is.
-    ///
-    /// Paths on the same filesystem count once. A filesystem that is stacked on another (in an
-    /// image file on it, through device-mapper, LVM, md and partitions, at any depth) is frozen
-    /// before that one and thawed after it, since it could not finish its writes otherwise. Those
-    /// of which that cannot be found out (without sysfs, or where the image file has been deleted
-    /// or is in another mount namespace) come before all others, the last mounted first. Those that
-    /// do not depend on each other are frozen at the same time, by threads that have ended when
-    /// this returns. Not seen is an external journal of ext4, nor the further devices of f2fs. Do
-    /// not freeze a filesystem while one that it is stacked on is frozen already: it would wait for
-    /// that one's thaw.
-    ///
-    /// A timeout runs from when the last of them is frozen.
-    ///
-    /// Throws as the constructor above, and the message names which of them failed. Also
-    /// errc::expired: the timeout of one passed while the others were being frozen. Where one could
-    /// not be thawed again after that, the failure handler is told. No path at all is a
-    /// std::logic_error.
-    [[nodiscard]] explicit FreezeGuard(const std::vector<std::filesystem::path>& paths,
-                                       const Options& options = {});
-    // NOLINTNEXTLINE(google-explicit-constructor): no call freezes that does not say so
-    [[nodiscard]] explicit FreezeGuard(std::initializer_list<std::filesystem::path> paths,
-                                       const Options& options = {})
-        : FreezeGuard(std::vector(paths), options) {}
-
-    /// The same, with the error in `error` and an empty guard.
-    [[nodiscard]] FreezeGuard(const std::vector<std::filesystem::path>& paths,
-                              const Options& options, std::error_code& error);
-    [[nodiscard]] FreezeGuard(std::initializer_list<std::filesystem::path> paths,
-                              const Options& options, std::error_code& error)
-        : FreezeGuard(std::vector(paths), options, error) {}
-    [[nodiscard]] FreezeGuard(const std::vector<std::filesystem::path>& paths,
-                              std::error_code& error)
-        : FreezeGuard(paths, {}, error) {}
-    [[nodiscard]] FreezeGuard(std::initializer_list<std::filesystem::path> paths,
-                              std::error_code& error)
-        : FreezeGuard(std::vector(paths), error) {}
-
-    /// Takes over a freeze that exists: one that this process left with release() (also before an
-    /// exec), that of a process that is gone (fsfreeze -f), or else the newest of anybody. From
-    /// here on it is as if this guard had made it; the kernel does not tell, though, if it was
-    /// thawed before, or thawed and frozen again since.
-    ///
-    /// `options.timeout` is the new deadline, counted from now; zero removes the one it had. ioctl.
-    /// A process that has a freeze of its own on the filesystem can take over only that one. Where
-    /// a living guard of this process holds the filesystem and none was released, there is nothing
-    /// to adopt: std::logic_error.
-    ///
-    /// Throws as the constructor, and errc::expired if there is no freeze to take over. On a kernel
-    /// without the patches this is found out by freezing, which is undone at once; while
-    /// device-mapper has suspended a device of the filesystem it is errc::already_frozen there,
-    /// since a thaw would end that freeze.
-    static FreezeGuard adopt(const std::filesystem::path& path, const Options& options = {});
-    static FreezeGuard adopt(const std::filesystem::path& path, const Options& options,
-                             std::error_code& error);
-
-    FreezeGuard(FreezeGuard&& other) noexcept;
-    /// Lets go of its own freeze first, as the destructor does.
-    FreezeGuard& operator=(FreezeGuard&& other) noexcept;
-    FreezeGuard(const FreezeGuard&) = delete;
-    FreezeGuard& operator=(const FreezeGuard&) = delete;
-
-    /// Thaws, never throws, and reports what fails to the failure handler (see
-    /// set_failure_handler), unless thaw() or extend() has told the caller already that the freeze
-    /// expired. Blocks as thaw() does.
-    ~FreezeGuard();
-
-    /// Moves the deadline to `timeout` from now (rounded as Options::timeout), whether or not there
-    /// was one. Does not block (ioctl). Call it from the thread that does the work, so that it
-    /// stops when the work hangs.
-    ///
-    /// Throws std::system_error: errc::expired, if the freeze has ended: give up the snapshot, the
-    /// filesystem is writable; errc::unsupported_by_kernel; ERANGE, if the timeout is not above
-    /// zero or exceeds max_timeout; EPERM. After ERANGE, EPERM and unsupported_by_kernel the guard
-    /// is as before, but that with several filesystems some may have got the new deadline.
-    /// errc::expired if any of several has ended, or was thawed by a thaw() that failed.
-    void extend(std::chrono::milliseconds timeout);
-    void extend(std::chrono::milliseconds timeout, std::error_code& error);
-
-    /// Thaws, unless another guard of this process still needs the freeze, and says whether the
-    /// freeze has lasted. Blocks (ioctl) while the filesystem writes what it must; on some kernels
-    /// while its device is suspended.
-    ///
-    /// Throws std::system_error: errc::expired, if the freeze had ended before: the guard is then
-    /// empty and anything copied is not consistent; EPERM, EIO or what else kept the filesystem
-    /// from thawing: it is still frozen, the guard still holds it, and thaw() may be tried again.
-    /// Of several filesystems all are thawed that can be: not those that are stacked on one that is
-    /// still frozen. What has expired is then told by the thaw() that succeeds with the rest.
-    void thaw();
-    void thaw(std::error_code& error);
-
-    /// Leaves the filesystem frozen, with its deadline, and empties the guard. A later adopt()
-    /// takes it over; several filesystems are adopted one by one. Where only a guardian knows the
-    /// deadline it goes on to keep it: what adopt() and extend() set then is not its business. As
-    /// long as another guard of this process holds the filesystem by a guardian, that still thaws
-    /// when the process dies. If the freeze is known to have ended, or its guardian was killed, the
-    /// failure handler is told.
-    void release() noexcept;
-
-    /// Whether the guard holds a freeze, as far as it knows: it does not ask the kernel.
-    [[nodiscard]] explicit operator bool() const noexcept;
-
-    /// The filesystem it holds, of several the first of filesystems(); std::logic_error if it is
-    /// empty. Valid until the guard changes.
-    [[nodiscard]] const Filesystem& filesystem() const;
-
-    /// The filesystems it holds, in the order in which they were frozen; none if it is empty. Of
-    /// several paths on one filesystem it has the first.
-    [[nodiscard]] std::vector<Filesystem> filesystems() const;
-
-    /// The filesystems that it does not hold since they cannot be frozen (Unfreezable::skip).
-    [[nodiscard]] std::vector<Filesystem> skipped() const;
-
-    /// What the freeze has cost so far, or had cost when the guard was emptied; nothing if it never
-    /// held any.
-    [[nodiscard]] Stats stats() const noexcept;
+    /// The paths, in the order in which they were given.
+    [[nodiscard]] const std::vector<std::filesystem::path>& all() const noexcept { return paths_; }
 
 private:
-    class Impl;
-    std::unique_ptr<Impl> impl_;
+    std::vector<std::filesystem::path> paths_;
 };
+
+/// An open file on the filesystem to freeze. It may be O_PATH, and may be closed afterwards.
+struct Fd {
+    /// The descriptor stays the caller's.
+    explicit Fd(int descriptor) noexcept : fd(descriptor) {}
+    int fd; ///< the descriptor
+};
+
+/// The id of a hold: 16 hexadecimal digits.
+struct HoldId {
+    /// An id as FreezeGuard::id() returns it.
+    explicit HoldId(std::string digits) : text(std::move(digits)) {}
+    std::string text; ///< the digits
+};
+
+namespace detail {
+
+/// Options as freeze.h has them. Points into the Options that it was made from.
+class COptions final {
+public:
+    explicit COptions(const Options& from, const FailureHandler* handler) {
+        libfreeze_options_init(&options_, sizeof(options_));
+        options_.timeout_ms = from.timeout.count();
+        options_.acquire_timeout_ms = from.acquire_timeout.count();
+        options_.flush_budget_ms = from.flush_budget.count();
+        options_.comment = from.comment.c_str();
+        options_.cancel_fd = from.cancel_fd;
+        options_.skip_unfreezable = from.unfreezable == Unfreezable::skip ? 1 : 0;
+        options_.allow_self_deadlock = from.allow_self_deadlock ? 1 : 0;
+        options_.allow_unprotected = from.allow_unprotected ? 1 : 0;
+        options_.lock_memory = from.lock_memory ? 1 : 0;
+        if (from.progress) {
+            options_.progress = &on_progress;
+            options_.progress_data = const_cast<std::function<void(const Progress&)>*>(
+                &from.progress); // NOLINT(cppcoreguidelines-pro-type-const-cast)
+        }
+        if (handler != nullptr) {
+            options_.failure_handler = &on_failure;
+            options_.failure_data = const_cast<FailureHandler*>(
+                handler); // NOLINT(cppcoreguidelines-pro-type-const-cast)
+        }
+    }
+    [[nodiscard]] const libfreeze_options* get() const noexcept { return &options_; }
+
+private:
+    static void on_progress(const libfreeze_progress* now, void* data) noexcept {
+        Progress progress;
+        progress.phase = static_cast<Progress::Phase>(now->phase);
+        progress.flush_rounds = now->flush_rounds;
+        progress.elapsed = std::chrono::milliseconds(now->elapsed_ms);
+        progress.filesystems = now->filesystems;
+        progress.frozen = now->frozen;
+        (*static_cast<const std::function<void(const Progress&)>*>(data))(progress);
+    }
+    static void on_failure(int error, const char* message, const char* mountpoint,
+                           void* data) noexcept {
+        (*static_cast<const FailureHandler*>(data))(Failure(code_of(error), message), mountpoint);
+    }
+
+    libfreeze_options options_{};
+};
+
+struct GuardDeleter {
+    void operator()(libfreeze_guard* guard) const noexcept { libfreeze_guard_free(guard); }
+};
+
+} // namespace detail
+
+/// Keeps one or several filesystems frozen, until it is thawed or destroyed.
+///
+/// If thaw() returns, every filesystem was frozen without a break from the constructor's return to
+/// the call of thaw(). Otherwise it throws errc::expired, and what was copied in the meantime must
+/// be discarded. libfreeze(7) has the concepts, and the one exception on kernels without the
+/// patches.
+///
+/// Guards on the same filesystem, in one process or in several, are independent of each other and
+/// may end in any order. The filesystem thaws with the last.
+///
+/// Threads: one guard may be used by one thread at a time. Forks: in a forked child a guard does
+/// nothing; its functions throw std::logic_error. Privilege: CAP_SYS_ADMIN in the user namespace
+/// that mounted the filesystem, for the constructors and adopt().
+///
+/// Every throwing function has an overload that sets an std::error_code instead. Misuse by the
+/// caller (an empty guard, a guard in a forked child) throws std::logic_error from both.
+class [[nodiscard]] FreezeGuard final {
+public:
+    /// An empty guard: holds nothing, false as a condition.
+    FreezeGuard() noexcept = default;
+
+    /// Freezes the filesystems that `paths` are on: all, or none. Any path on a filesystem is
+    /// accepted. Symbolic links are followed. Paths on the same filesystem count once. A block
+    /// device is refused, and the message has its mountpoint.
+    ///
+    /// Filesystems that are stacked on others (loop devices, device-mapper, LVM, md, partitions,
+    /// external journals) are frozen before those. Independent ones are frozen in parallel.
+    ///
+    /// Blocks until dirty data is on disk and writers have finished; most data is written before
+    /// writers are blocked. Never returns if a writer never finishes, unless
+    /// Options::acquire_timeout is set. Until the thaw, the program must not write to the
+    /// filesystems.
+    ///
+    /// @throws std::system_error, and nothing is frozen then:
+    ///  - errc::not_freezable, errc::already_frozen, errc::would_deadlock, errc::acquire_timeout,
+    ///    errc::cancelled, errc::unprotected
+    ///  - EPERM: no privilege; ERANGE: a timeout that is negative or above max_timeout; ENOENT and
+    ///    others: a path cannot be opened; EIO, ENOSPC and others: dirty data cannot be written
+    explicit FreezeGuard(const Paths& paths, const Options& options = {}) {
+        detail::check(freeze(paths, options));
+    }
+    /// @overload
+    /// The same, so that a list of one path is not taken for another guard.
+    template <typename Path,
+              typename = std::enable_if_t<std::is_convertible_v<Path, std::filesystem::path>>>
+    explicit FreezeGuard(std::initializer_list<Path> paths, // NOLINT(google-explicit-constructor)
+                         const Options& options = {})
+        : FreezeGuard(Paths(std::vector<std::filesystem::path>(paths.begin(), paths.end())),
+                      options) {}
+    FreezeGuard(const Paths& paths, const Options& options, std::error_code& error) {
+        detail::check(freeze(paths, options), error);
+    }
+    /// @overload
+    FreezeGuard(const Paths& paths, std::error_code& error) : FreezeGuard(paths, {}, error) {}
+
+    /// Freezes the filesystem that an open file is on.
+    explicit FreezeGuard(Fd file, const Options& options = {}) {
+        detail::check(freeze(file, options));
+    }
+    /// @overload
+    FreezeGuard(Fd file, const Options& options, std::error_code& error) {
+        detail::check(freeze(file, options), error);
+    }
+
+    /// Takes over a kept hold of the filesystem that `path` is on (see keep()); of several, the
+    /// newest. Its new deadline is Options::timeout from now. Options that have nothing to act on
+    /// must have their defaults: flush_budget, progress and unfreezable.
+    ///
+    /// @throws std::system_error: errc::no_such_hold; errc::expired if it has ended; otherwise as
+    /// the constructor
+    static FreezeGuard adopt(const std::filesystem::path& path, const Options& options = {}) {
+        FreezeGuard guard;
+        detail::check(guard.take(path, options));
+        return guard;
+    }
+    /// @overload
+    static FreezeGuard adopt(const std::filesystem::path& path, const Options& options,
+                             std::error_code& error) {
+        FreezeGuard guard;
+        detail::check(guard.take(path, options), error);
+        return guard;
+    }
+    /// The same for the kept holds with an id, on all their filesystems: all, or none.
+    static FreezeGuard adopt(const HoldId& id, const Options& options = {}) {
+        FreezeGuard guard;
+        detail::check(guard.take(id, options));
+        return guard;
+    }
+    /// @overload
+    static FreezeGuard adopt(const HoldId& id, const Options& options, std::error_code& error) {
+        FreezeGuard guard;
+        detail::check(guard.take(id, options), error);
+        return guard;
+    }
+
+    /// The other guard is empty afterwards.
+    FreezeGuard(FreezeGuard&& other) noexcept = default;
+    /// Ends its own holds first, as the destructor does.
+    FreezeGuard& operator=(FreezeGuard&& other) noexcept {
+        if (this != &other) {
+            guard_ = std::move(other.guard_); // before the handler that it reports to
+            handler_ = std::move(other.handler_);
+        }
+        return *this;
+    }
+    FreezeGuard(const FreezeGuard&) = delete;
+    FreezeGuard& operator=(const FreezeGuard&) = delete;
+    /// Ends the holds that are left. Never throws; reports failures to the failure handler. Blocks
+    /// as thaw() does.
+    ~FreezeGuard() { guard_.reset(); }
+
+    /// Moves the deadline to `timeout` from now; zero: no deadline. Never blocks. Call it from the
+    /// thread that does the work, so that it stops when the work hangs.
+    ///
+    /// @throws std::system_error: errc::expired: the filesystem is writable, give up the snapshot;
+    /// ERANGE
+    void extend(std::chrono::milliseconds timeout) {
+        detail::check(libfreeze_guard_extend(guard_.get(), timeout.count()));
+    }
+    /// @overload
+    void extend(std::chrono::milliseconds timeout, std::error_code& error) {
+        detail::check(libfreeze_guard_extend(guard_.get(), timeout.count()), error);
+    }
+
+    /// Ends the holds and reports whether the filesystems stayed frozen. Each thaws unless another
+    /// hold keeps it frozen. Blocks while the kernel thaws.
+    ///
+    /// @throws std::system_error: errc::expired: one had thawed in the meantime; the guard is empty
+    /// and what was copied must be discarded. errc::would_deadlock: one was not thawed, since its
+    /// thaw would wait for a lower filesystem that somebody still holds. Other errors: one could
+    /// not be thawed. After these two the guard still holds it, and thaw() may be repeated.
+    void thaw() { detail::check(libfreeze_guard_thaw(guard_.get())); }
+    /// @overload
+    void thaw(std::error_code& error) { detail::check(libfreeze_guard_thaw(guard_.get()), error); }
+
+    /// Leaves the filesystems frozen, with their deadline, empties the guard, and returns the id of
+    /// the holds.
+    ///
+    /// @throws std::system_error: errc::expired: the freeze has ended; nothing is left frozen
+    HoldId keep() {
+        detail::check(libfreeze_guard_keep(guard_.get()));
+        return id();
+    }
+    /// @overload
+    HoldId keep(std::error_code& error) {
+        detail::check(libfreeze_guard_keep(guard_.get()), error);
+        return id();
+    }
+
+    /// Whether the guard holds anything, as far as it knows.
+    [[nodiscard]] explicit operator bool() const noexcept {
+        return libfreeze_guard_count(guard_.get()) != 0;
+    }
+
+    /// Becomes readable as soon as a hold has ended early: by its deadline, by another program, or
+    /// by the death of its guardian. thaw() and extend() then throw errc::expired. For poll(2) and
+    /// epoll(7) only. Belongs to the guard; -EINVAL if that is empty.
+    [[nodiscard]] int descriptor() const noexcept {
+        return libfreeze_guard_descriptor(guard_.get());
+    }
+
+    /// The id that all its holds share.
+    [[nodiscard]] HoldId id() const { return HoldId(libfreeze_guard_id(guard_.get())); }
+
+    /// The filesystems that it holds, in the order in which they were frozen.
+    [[nodiscard]] std::vector<Filesystem> filesystems() const {
+        std::vector<Filesystem> result;
+        for (std::size_t i = 0; i < libfreeze_guard_count(guard_.get()); ++i) {
+            result.push_back(detail::convert(*libfreeze_guard_filesystem(guard_.get(), i)));
+        }
+        return result;
+    }
+
+    /// The filesystems that it left out (Unfreezable::skip).
+    [[nodiscard]] std::vector<Filesystem> skipped() const {
+        std::vector<Filesystem> result;
+        for (std::size_t i = 0; i < libfreeze_guard_skipped_count(guard_.get()); ++i) {
+            result.push_back(detail::convert(*libfreeze_guard_skipped(guard_.get(), i)));
+        }
+        return result;
+    }
+
+    /// How long the steps of the freeze took, up to now or until the guard was emptied.
+    [[nodiscard]] Stats stats() const noexcept {
+        libfreeze_stats stats{};
+        libfreeze_guard_stats(guard_.get(), &stats, sizeof(stats));
+        return {stats.flush_rounds, std::chrono::nanoseconds(stats.flushing_ns),
+                std::chrono::nanoseconds(stats.freezing_ns),
+                std::chrono::nanoseconds(stats.frozen_ns)};
+    }
+
+private:
+    const FailureHandler* keep_handler(const Options& options) {
+        if (options.failure_handler) {
+            handler_ = std::make_unique<FailureHandler>(options.failure_handler);
+        }
+        return handler_.get();
+    }
+
+    int freeze(const Paths& paths, const Options& options) {
+        std::vector<const char*> names;
+        for (const std::filesystem::path& path : paths.all()) {
+            names.push_back(path.c_str());
+        }
+        const detail::COptions converted(options, keep_handler(options));
+        libfreeze_guard* guard = nullptr;
+        const int result = libfreeze_freeze(names.data(), names.size(), converted.get(), &guard);
+        guard_.reset(guard);
+        return result;
+    }
+
+    int freeze(Fd file, const Options& options) {
+        const detail::COptions converted(options, keep_handler(options));
+        libfreeze_guard* guard = nullptr;
+        const int result = libfreeze_freeze_fds(&file.fd, 1, converted.get(), &guard);
+        guard_.reset(guard);
+        return result;
+    }
+
+    int take(const std::filesystem::path& path, const Options& options) {
+        const detail::COptions converted(options, keep_handler(options));
+        libfreeze_guard* guard = nullptr;
+        const int result = libfreeze_adopt(path.c_str(), converted.get(), &guard);
+        guard_.reset(guard);
+        return result;
+    }
+
+    int take(const HoldId& id, const Options& options) {
+        const detail::COptions converted(options, keep_handler(options));
+        libfreeze_guard* guard = nullptr;
+        const int result = libfreeze_adopt_id(id.text.c_str(), converted.get(), &guard);
+        guard_.reset(guard);
+        return result;
+    }
+
+    std::unique_ptr<FailureHandler> handler_; ///< outlives guard_, which reports to it
+    std::unique_ptr<libfreeze_guard, detail::GuardDeleter> guard_;
+};
+
+/// Ends all holds with an id, in any program.
+///
+/// @throws std::system_error: errc::expired if one had ended before; errc::no_such_hold
+inline void thaw(const HoldId& id) {
+    detail::check(libfreeze_thaw_id(id.text.c_str()));
+}
+/// @overload
+inline void thaw(const HoldId& id, std::error_code& error) {
+    detail::check(libfreeze_thaw_id(id.text.c_str()), error);
+}
+
+/// Moves the deadline of all holds with an id to `timeout` from now; zero: no deadline.
+///
+/// @throws std::system_error: errc::expired if one has ended; errc::no_such_hold; ERANGE
+inline void extend(const HoldId& id, std::chrono::milliseconds timeout) {
+    detail::check(libfreeze_extend_id(id.text.c_str(), timeout.count()));
+}
+/// @overload
+inline void extend(const HoldId& id, std::chrono::milliseconds timeout, std::error_code& error) {
+    detail::check(libfreeze_extend_id(id.text.c_str(), timeout.count()), error);
+}
 
 } // namespace libfreeze

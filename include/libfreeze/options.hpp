@@ -1,91 +1,94 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <libfreeze/filesystem.hpp>
+#include <libfreeze/freeze.h>
+
 #include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <system_error>
 
 namespace libfreeze {
 
-/// The longest timeout that Options and FreezeGuard::extend() accept. Whoever asks for more has
-/// made a mistake in the unit, and would find the filesystem frozen for ever.
-inline constexpr std::chrono::hours max_timeout{24 * 365};
+/// The longest timeout that is accepted. A longer one is a mistake in the unit.
+inline constexpr std::chrono::milliseconds max_timeout{LIBFREEZE_MAX_TIMEOUT_MS};
 
-/// What becomes of one of several filesystems if it cannot be frozen (errc::not_supported).
+/// What to do with one of several filesystems that cannot be frozen (errc::not_freezable).
 enum class Unfreezable {
-    fail, ///< nothing is frozen, and the error names it
-    skip, ///< the others are frozen, and FreezeGuard::skipped() names it
+    fail, ///< freeze none; the error names it
+    skip, ///< freeze the others; FreezeGuard::skipped() names it
 };
 
-/// Who makes the freeze requests: this process, or a guardian, which is a small process of its own
-/// that is locked in memory and outlives this one. It thaws when this process dies, by SIGKILL
-/// too, or closes its descriptors or runs another program (exec), and at the deadline where the
-/// kernel has none. If the guardian is killed, thaw(), extend() and release() thaw and report
-/// errc::expired. If both are killed at once, nobody but a kernel with timeouts thaws.
-///
-/// A hold has a guardian or none from its beginning: a guard that joins a hold which another guard
-/// of the process has taken without one has none either, with `always` too, and one that joins a
-/// guardian's has that.
-enum class UseGuardian {
-    automatic, ///< where Options::timeout needs it, or Options::acquire_timeout is not zero
-    always,
-    never,
+/// The progress of a freeze.
+struct Progress {
+    /// What it is doing.
+    enum class Phase {
+        preparing = LIBFREEZE_PHASE_PREPARING, ///< looking up paths, reaching guardians
+        flushing = LIBFREEZE_PHASE_FLUSHING,   ///< writing out; nobody is blocked yet
+        freezing = LIBFREEZE_PHASE_FREEZING,   ///< blocking writers
+        frozen = LIBFREEZE_PHASE_FROZEN,       ///< all filesystems are frozen
+    };
+    Phase phase = Phase::preparing;       ///< what it is doing
+    unsigned int flush_rounds = 0;        ///< finished rounds of writing out
+    std::chrono::milliseconds elapsed{0}; ///< since the call began
+    unsigned int filesystems = 0;         ///< to freeze
+    unsigned int frozen = 0;              ///< how many of them are frozen
 };
+
+/// Receives a failure of a guard's destructor or move assignment, which return nothing. Must not
+/// write to the filesystem, which may still be frozen, and must not throw.
+using FailureHandler =
+    std::function<void(const std::system_error& error, const std::filesystem::path& mountpoint)>;
 
 /// How to freeze. The defaults work on every kernel.
 struct Options {
-    /// After this time the kernel, or a guardian, thaws the filesystem by itself, and the guard
-    /// reports errc::expired.
-    ///
-    /// Zero: no timeout. The kernel counts whole seconds and knows no timeout below two, so the
-    /// time is rounded up to whole seconds and to two at least. It runs from the completed freeze;
-    /// time in which the machine sleeps does not count. Negative, or more than max_timeout: ERANGE.
-    /// Where the kernel has not the timeout patch a guardian does it, and after release() too; with
-    /// UseGuardian::never a timeout is errc::unsupported_by_kernel there and nothing is frozen. So
-    /// is it for adopt(): the guardian of whoever froze may still keep another deadline, and
-    /// nothing could tell it to wait longer.
+    /// Thaw after this time, whatever happens to the program. The guard then reports
+    /// errc::expired. It counts from the completed freeze; time in which the machine is suspended
+    /// does not count. Zero: no deadline.
     std::chrono::milliseconds timeout{0};
 
-    /// How long the constructor may take to flush and freeze, which else may block for ever (a
-    /// writer that waits for a permission event, a suspended device). Zero: as long as it takes.
-    /// After that time it is errc::acquire_timeout, and what is frozen later is thawed at once. Of
-    /// several filesystems, those that are on top of it stay frozen until then: their thaw has to
-    /// write to it.
+    /// Give up if the filesystems are not frozen by then (errc::acquire_timeout). Covers
+    /// everything, including the look-up of the paths. Zero: wait as long as it takes, which may be
+    /// forever. On kernels without part 3 of the patches, writers that are blocked already wait
+    /// until the writer that holds up the freeze has finished; the freeze is then undone at once.
     std::chrono::milliseconds acquire_timeout{0};
 
-    /// A guardian costs a millisecond or two. Its executable is where the library was installed
-    /// (libexec), unless the environment names another one in LIBFREEZE_GUARDIAN.
-    ///
-    /// On a kernel without the patches it cannot tell freezes apart: if somebody has thawed the
-    /// filesystem and another has frozen it again, it is that one's freeze that it thaws.
-    UseGuardian guardian = UseGuardian::automatic;
+    /// How long to write out dirty data before writers are blocked. Zero: not at all. A round that
+    /// has begun is finished. If a round fails (EIO, ENOSPC, ...), nothing is frozen and the guard's
+    /// constructor reports it.
+    std::chrono::milliseconds flush_budget{10'000};
 
-    /// Freeze although this program would then wait for its own thaw as soon as it writes: to its
-    /// standard output, its standard error or a log (a file that it has open to append) on the
-    /// filesystem. Otherwise that is errc::would_deadlock, and the message names the descriptors.
-    /// So it is if the system swaps to a file there.
-    ///
-    /// Only regular files count that /proc tells of. What other threads open later is not seen.
+    /// Shown to programs that ask for the holders. At most 31 bytes.
+    std::string comment{};
+
+    /// Freeze even if the program would then block on its own freeze, because its standard output,
+    /// its standard error or a log (a file opened to append) is on the filesystem, or a swap file.
+    /// Otherwise that is errc::would_deadlock, and the message names the descriptors.
     bool allow_self_deadlock = false;
 
-    /// Lock all memory of this process, now and later (mlockall(2)), so that it is never swapped
-    /// out while others wait for its thaw. Stays so until the program calls munlockall(2). ENOMEM
-    /// or EPERM if that is not allowed; nothing is frozen then.
+    /// Freeze even if the guardian would be killed together with the program: in a PID namespace
+    /// whose host offers no guardian. Otherwise that is errc::unprotected.
+    bool allow_unprotected = false;
+
+    /// Lock the program's memory while the guard lives (mlockall(2)), so that it is not swapped out
+    /// while others wait for its thaw. ENOMEM or EPERM if that is not allowed; nothing is frozen
+    /// then.
     bool lock_memory = false;
 
-    /// For guards of several filesystems. If all are skipped, that is an error nevertheless.
+    /// What to do with filesystems that cannot be frozen. If all are left out, that is an error.
     Unfreezable unfreezable = Unfreezable::fail;
 
-    /// How long to write out what is dirty before the freeze, which holds writers back while it
-    /// does the same: rounds of syncfs(2), of all filesystems at the same time, until one is short
-    /// or not much shorter than the one before. Zero or less: none.
-    ///
-    /// No round begins after this time, but one that has begun is finished, however long it takes.
-    /// If it fails (EIO, ENOSPC, EDQUOT, ...), something that was written cannot be stored: nothing
-    /// is frozen, and the guard's constructor reports it. The kernel tells so since Linux 5.8, of
-    /// what fails while the guard flushes; what failed earlier its own program's fsync has told.
-    ///
-    /// A filesystem that a guard of this process holds already is left out, and so is one on a
-    /// device that device-mapper has suspended, where it would block.
-    std::chrono::milliseconds flush_budget{10'000};
+    /// Give up (errc::cancelled) when this descriptor becomes readable. -1: none.
+    int cancel_fd = -1;
+
+    /// Called as the freeze proceeds, from the thread that called. Must not throw.
+    std::function<void(const Progress&)> progress{};
+
+    /// Where the guard's destructor reports failures. Empty: one line on standard error, unless
+    /// that is on a frozen filesystem.
+    FailureHandler failure_handler{};
 };
 
 } // namespace libfreeze

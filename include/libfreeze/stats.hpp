@@ -2,18 +2,19 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 
 namespace libfreeze {
 
-/// What a freeze has cost. A writer can have been held back for `freezing` and `frozen` together.
+/// How long the steps of a freeze took.
 struct Stats {
-    /// Rounds of writing out before the freeze (Options::flush_budget), and the time they took.
-    unsigned int flush_rounds = 0;
+    /// Rounds of writing out before writers were blocked (Options::flush_budget).
+    std::uint64_t flush_rounds = 0;
+    /// The time they took.
     std::chrono::nanoseconds flushing{0};
     /// From the first request to freeze until all filesystems were frozen.
     std::chrono::nanoseconds freezing{0};
-    /// From then until the guard was thawed or released, or until now. It runs on if the kernel
-    /// has ended the freeze (errc::expired): the guard does not know when.
+    /// From then until the guard was emptied, or until now.
     std::chrono::nanoseconds frozen{0};
 };
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support import volumes
-from tests.support.paths import BUILD, GUARDIAN
+from tests.support.paths import BUILD
 from tests.support.process import SetupFailed, must, run
 
 MB_PER_SECOND = 500
@@ -63,8 +63,9 @@ def set_throttle(device: str, bytes_per_second: int) -> bool:
 class Disk:
     """An image, with a loop device over all of it and one over each of its parts."""
 
-    def __init__(self, directory: Path, size: int) -> None:
+    def __init__(self, directory: Path, size: int, env: dict[str, str]) -> None:
         self.directory = directory
+        self.env = env
         self.devices: list[str] = []
         self.is_throttled = True
         self.direct = "with"
@@ -106,10 +107,9 @@ class Measured:
 
     def __init__(self, disk: Disk, sizes: Sizes, name: str, *words: str | int | Path) -> None:
         self.disk = disk
-        env = {"LIBFREEZE_GUARDIAN": str(GUARDIAN)}
         with tempfile.NamedTemporaryFile("r") as table:
             to_table = ["sh", "-c", 'exec "$0" "$@" >"$TABLE"']
-            env["TABLE"] = table.name
+            env = {**disk.env, "TABLE": table.name}
             program = BUILD / "bench" / name
             result = run(*to_table, program, *words, env=env, seconds=sizes.seconds)
             self.table = table.read()
@@ -147,7 +147,7 @@ def sizes(request: pytest.FixtureRequest) -> Sizes:
 
 
 @pytest.fixture(scope="session")
-def disk(own_mounts: None, sizes: Sizes) -> Iterator[Disk]:
+def disk(work: Path, sizes: Sizes) -> Iterator[Disk]:
     if not BUILD.joinpath("bench/stall").exists():
         raise SetupFailed(f"{BUILD}/bench is not built: run meson compile, or set LIBFREEZE_BUILD")
     needed = sizes.disk + 256
@@ -155,7 +155,7 @@ def disk(own_mounts: None, sizes: Sizes) -> Iterator[Disk]:
         pytest.skip(f"needs {needed} MiB of free space in {BUILD}")
     # /tmp may be in memory.
     with tempfile.TemporaryDirectory(dir=BUILD, ignore_cleanup_errors=True) as name:
-        disk = Disk(Path(name), sizes.disk)
+        disk = Disk(Path(name), sizes.disk, volumes.library_environment(work))
         try:
             yield disk
         finally:

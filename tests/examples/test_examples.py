@@ -3,15 +3,17 @@
 
 thin_snapshot needs LVM: tests/stacks runs it in the virtual machine."""
 
+import ctypes
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import volumes
-from tests.support.paths import BUILD, GUARDIAN
-from tests.support.process import Program, Word, run, wait_until
+from tests.support.paths import BUILD
+from tests.support.process import Program, Word, in_child, run, wait_until
 
 EXAMPLES = BUILD / "examples"
 LEDGER = Path(__file__).with_name("ledger.py")
@@ -33,7 +35,7 @@ def mountpoints(work: Path) -> Iterator[tuple[Path, Path]]:
     if why := volumes.why_no_filesystem("ext4"):
         pytest.skip(why)
     pair = [volumes.Volume(work, "ext4", name) for name in (b"mount point", b"second mount point")]
-    os.environ.update(LIBFREEZE_GUARDIAN=str(GUARDIAN), MOUNTPOINT=str(pair[0].path))
+    os.environ.update(volumes.library_environment(work), MOUNTPOINT=str(pair[0].path))
     yield pair[0].path, pair[1].path
     for volume in pair:
         volume.destroy()
@@ -92,7 +94,7 @@ def test_snapshot_names_a_path_that_does_not_exist(expect: Expect) -> None:
 
 
 def test_snapshot_reports_a_timeout(expect: Expect, mountpoint: Path) -> None:
-    expect(125, "throw the snapshot away", "snapshot", mountpoint, 2, "--", "sleep", 3)
+    expect(125, "discard the snapshot", "snapshot", mountpoint, 2, "--", "sleep", 3)
 
 
 def test_snapshot_in_c_freezes_while_the_command_runs(expect: Expect, mountpoint: Path) -> None:
@@ -102,7 +104,7 @@ def test_snapshot_in_c_freezes_while_the_command_runs(expect: Expect, mountpoint
 def test_snapshot_in_c_does_not_trust_a_freeze_that_was_ended(
     expect: Expect, mountpoint: Path
 ) -> None:
-    expect(1, "throw the snapshot away", "snapshot_in_c", THAW, mountpoint)
+    expect(1, "discard the snapshot", "snapshot_in_c", THAW, mountpoint)
 
 
 # keepalive ------------------------------------------------------------------------------------
@@ -113,6 +115,81 @@ def test_keepalive_copies_the_device(expect: Expect, mountpoint: Path, tmp_path:
     expect(0, "", "keepalive", mountpoint, copy)
     check = run("fsck.ext4", "-fn", copy)
     assert check.status == 0, str(check)
+
+
+# event_loop -----------------------------------------------------------------------------------
+
+LIBRARY = BUILD / "libfreeze/libfreeze.so"
+
+
+def thaw_for_others(mountpoint: Path) -> None:
+    """Another program thaws through libfreeze, which its holders learn at once."""
+    thaw = ctypes.CDLL(str(LIBRARY)).libfreeze_thaw_others
+    path = os.fsencode(mountpoint)
+    assert in_child(lambda: -int(thaw(path, ctypes.c_int64(5000), None)), 10) == 0
+
+
+class SlowReceiver:
+    """event_loop, with nobody who reads what it sends."""
+
+    def __init__(self, mountpoint: Path, seconds: int) -> None:
+        self.output, writer = os.pipe()
+        command: list[str | Path] = [EXAMPLES / "event_loop", mountpoint, str(seconds)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, text=True
+        )
+        os.close(writer)
+
+    def is_full(self) -> bool:
+        """It has frozen the filesystem, and waits for its receiver."""
+        return os.read(self.output, 1) != b""
+
+    def gives_up(self, seconds: float) -> str:
+        """Its message, once it has ended."""
+        _, text = self.process.communicate(timeout=seconds)
+        assert self.process.returncode == 1, text
+        return text
+
+    def end(self) -> None:
+        self.process.kill()
+        os.close(self.output)
+
+
+@pytest.fixture
+def slow_receiver(mountpoint: Path, work: Path) -> Iterator[Callable[[int], SlowReceiver]]:
+    started: list[SlowReceiver] = []
+
+    def start(seconds: int) -> SlowReceiver:
+        started.append(SlowReceiver(mountpoint, seconds))
+        assert started[-1].is_full()
+        return started[-1]
+
+    yield start
+    for receiver in started:
+        receiver.end()
+    assert wait_until(lambda: not volumes.thaw_below(work)), "left frozen"
+
+
+def test_event_loop_sends_the_device(expect: Expect, mountpoint: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    send = ["/bin/sh", "-c", 'exec "$0" "$1" 60 >"$2"', EXAMPLES / "event_loop", mountpoint, copy]
+    expect(0, "", *send)
+    check = run("fsck.ext4", "-fn", copy)
+    assert check.status == 0, str(check)
+
+
+def test_event_loop_gives_up_at_once_when_another_program_thaws(
+    slow_receiver: Callable[[int], SlowReceiver], mountpoint: Path
+) -> None:
+    receiver = slow_receiver(60)
+    thaw_for_others(mountpoint)
+    assert "another program has thawed it" in receiver.gives_up(2)
+
+
+def test_event_loop_gives_up_at_its_deadline(
+    slow_receiver: Callable[[int], SlowReceiver],
+) -> None:
+    assert "its deadline has passed" in slow_receiver(1).gives_up(4)
 
 
 # database_and_log -----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from tests.freezectl.freezectl import PROGRAM, SLOW_KERNEL, Freezectl, SlowKernel, Volumes
 from tests.support import volumes as support
 from tests.support.paths import GUARDIAN
+from tests.support.process import run
 from tests.support.volumes import Volume
 
 HERE = Path(__file__).parent
@@ -33,13 +34,13 @@ def all_tests(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def tool() -> Freezectl:
+def tool(work: Path) -> Freezectl:
     for file in (PROGRAM, SLOW_KERNEL, GUARDIAN):
         if not file.exists():
             pytest.fail(
                 f"{file} is not built: run meson compile, or set LIBFREEZE_BUILD", pytrace=False
             )
-    os.environ["LIBFREEZE_GUARDIAN"] = os.fspath(GUARDIAN)
+    os.environ.update(support.library_environment(work))
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:  # as in a background job of a shell
             signal.signal(number, signal.SIG_DFL)
@@ -57,15 +58,31 @@ def all_volumes(work: Path) -> Iterator[Volumes]:
 
 @pytest.fixture
 def volumes(all_volumes: Volumes) -> Iterator[Volumes]:
-    """A test must not leave anything frozen."""
+    """A test must not leave anything frozen, or a guardian behind."""
     yield all_volumes
     left = all_volumes.thaw_all()
-    assert not left, f"left frozen: {left}"
+    guardians = all_volumes.guardians() if left else []
+    all_volumes.end_guardians()
+    assert not left, f"left frozen: {left}, guardians: {guardians}"
 
 
 @pytest.fixture
 def ext4(volumes: Volumes) -> Volume:
     return volumes.ext4
+
+
+@pytest.fixture
+def upper(volumes: Volumes) -> Iterator[Volume]:
+    """A filesystem in an image file on the ext4 filesystem."""
+    image = volumes.ext4.path / "image"
+    device = support.make_loop(image, 16 * support.MIB)
+    upper = Volume(volumes.work, "ext4", device=device)
+    yield upper
+    volumes.end_guardians()
+    volumes.ext4.thaw()
+    upper.destroy()
+    run("losetup", "-d", device, seconds=20)
+    image.unlink()
 
 
 @pytest.fixture
@@ -78,9 +95,3 @@ def xfs(volumes: Volumes) -> Volume:
 @pytest.fixture
 def slow_kernel(work: Path) -> SlowKernel:
     return SlowKernel(work)
-
-
-@pytest.fixture(scope="session")
-def has_timeouts() -> bool:
-    """Whether the kernel has the timeout patch."""
-    return support.has_timeouts()

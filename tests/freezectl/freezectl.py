@@ -19,7 +19,7 @@ from typing import Any
 
 import jsonschema
 
-from tests.support.paths import BUILD, GUARDIAN, ROOT
+from tests.support.paths import BUILD, ROOT
 from tests.support.process import is_alive, wait_until
 from tests.support.volumes import Volume
 
@@ -27,7 +27,19 @@ PROGRAM = BUILD / "tools/freezectl/freezectl"
 SLOW_KERNEL = BUILD / "tests/freezectl/slow-kernel.so"
 SOURCE = ROOT / "tools/freezectl"
 COMMANDS = ("run", "freeze", "thaw", "extend", "status", "probe")
-SHORT = {"-t": "--timeout", "-v": "--verbose", "-q": "--quiet", "-h": "--help"}
+SHORT = {
+    "-t": "--timeout",
+    "-v": "--verbose",
+    "-q": "--quiet",
+    "-h": "--help",
+    "-J": "--json",
+    "-a": "--all",
+    "-T": "--types",
+    "-x": "--exclude",
+    "-o": "--output",
+    "-n": "--noheadings",
+}
+FROZEN = 3  # exit status of `status`
 LONG_TIMEOUT = 30  # seconds; a machine that takes longer is too slow for the test
 
 Word = str | bytes | os.PathLike[str]
@@ -67,6 +79,12 @@ class Result:
         """The first filesystem in the report."""
         first: Report = self.report["filesystems"][0]
         return first
+
+    @property
+    def id(self) -> str:
+        """The id that freeze prints."""
+        assert re.fullmatch("[0-9a-f]{16}\n", self.text), self.text
+        return self.text.strip()
 
 
 @dataclass
@@ -118,10 +136,17 @@ class Freezectl:
         self.record(words, result.status)
         own = [os.fsencode(word) for word in words]
         own = own[: own.index(b"--") if words[:1] == ("run",) and b"--" in own else None]
-        if b"--json" in own and result.status != 2:
-            self.validator.validate(result.report)
-            self.reports += 1
+        if {b"--json", b"-J"} & {*own} and result.status != 2:
+            self.check_report(result.report)
         return result
+
+    def check_report(self, report: Report) -> None:
+        self.validator.validate(report)
+        self.reports += 1
+
+    def freeze(self, *words: Word, **options: Any) -> str:
+        """Freezes, and returns the id of the hold."""
+        return self("freeze", *words, **options).expect(0, out=None).id
 
     def record(self, words: tuple[Word, ...], status: int) -> None:
         names = [os.fsdecode(word) for word in words]
@@ -134,7 +159,7 @@ class Freezectl:
 
     def options_in_help(self, command: str) -> set[str]:
         text = self(*([command] if command else []), "--help").text
-        return set(re.findall(r"^  (?:-\w,)?(--[a-z]+)", text, re.MULTILINE))
+        return set(re.findall(r"^  (?:-\w,)?(--[a-z-]+)", text, re.MULTILINE))
 
 
 class Volumes:
@@ -162,16 +187,17 @@ class Volumes:
         return [volume.device for volume in self.all if volume.thaw()]
 
     def guardians(self) -> list[int]:
-        """The guardians of these filesystems, also a wrapper that is about to start one."""
-        mountpoints = {volume.mountpoint for volume in self.all}
+        """The guardians of this test, also a wrapper that is about to start one."""
+        mark = f"LIBFREEZE_RUNTIME_DIR={self.work}/".encode()
         found = []
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        for entry in Path("/proc").glob("[0-9]*"):
             try:
-                words = entry.read_bytes().split(b"\0")
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                environment = (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if any(b"guardian" in word for word in words[:2]) and mountpoints & {*words[1:3]}:
-                found.append(int(entry.parent.name))
+            if any(b"guardian" in word for word in words[:2]) and mark in environment:
+                found.append(int(entry.name))
         return found
 
     def end_guardians(self) -> None:
@@ -192,38 +218,27 @@ class Volumes:
 
 @dataclass
 class SlowKernel:
-    """What a stock kernel cannot do (timeouts, slowness, a failing thaw): see slow_kernel.c."""
+    """Makes the kernel slow, or lets a thaw fail: see slow_kernel.c."""
 
     work: Path
 
-    @property
-    def resets(self) -> list[str]:
-        """The timeouts that FIFREEZE_RESET_TIMEOUT has set, in seconds."""
-        return (self.work / "resets").read_text().split()
-
     def __call__(
-        self,
-        ms: int = 0,
-        thaw_error: int = 0,
-        timeouts: bool = False,
-        step: str = "",
-        gate: Path | None = None,
+        self, ms: int = 0, thaw_error: int = 0, step: str = "", gate: Path | None = None
     ) -> Environment:
         """The environment for freezectl. The guardian starts with an empty environment, so a
         wrapper sets the variables again."""
         environment = {"LD_PRELOAD": os.fspath(SLOW_KERNEL), "SLOW_KERNEL_MS": str(ms)}
         if thaw_error:
             environment["SLOW_KERNEL_THAW"] = str(thaw_error)
-        if timeouts:
-            environment["SLOW_KERNEL_TIMEOUTS"] = os.fspath(self.work / "resets")
         if gate:
             environment |= {"SLOW_KERNEL_STEP": step, "SLOW_KERNEL_GATE": os.fspath(gate)}
         settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
-        guardian = self.work / f"guardian-{ms}-{thaw_error}-{timeouts}-{step}"
-        if not guardian.exists():
-            guardian.write_text(f'#!/bin/sh\n{settings} exec {shlex.quote(str(GUARDIAN))} "$@"\n')
-            guardian.chmod(0o755)
-        return {**environment, "LIBFREEZE_GUARDIAN": os.fspath(guardian)}
+        wrapper = self.work / f"guardian-{ms}-{thaw_error}-{step}"
+        if not wrapper.exists():
+            guardian = shlex.quote(os.environ["LIBFREEZE_GUARDIAN"])
+            wrapper.write_text(f'#!/bin/sh\n{settings} exec {guardian} "$@"\n')
+            wrapper.chmod(0o755)
+        return {**environment, "LIBFREEZE_GUARDIAN": os.fspath(wrapper)}
 
 
 # The points at which a run can be stopped, in the order of execution.
@@ -250,7 +265,7 @@ class StoppedRun:
 
     def words(self, *paths: Word) -> tuple[Word, ...]:
         rest = "" if self.point in THAWING else "; exec sleep 60"
-        return ("run", *paths, "--", "sh", "-c", f"echo $$ >{self.pid_file}{rest}")
+        return ("run", "-t", "0", *paths, "--", "sh", "-c", f"echo $$ >{self.pid_file}{rest}")
 
     def command(self) -> int | None:
         """The PID of the command; None if it has not started."""

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Preloaded into freezectl, to make a stock kernel slow, failing or similar to a patched one. Set
- * by the environment:
+ * Preloaded into freezectl and its guardian, to make the kernel slow or failing. Set by the
+ * environment:
  *
  *   SLOW_KERNEL_MS=100        syncfs, each freeze (before and after) and each thaw take this long
- *   SLOW_KERNEL_TIMEOUTS=FILE freeze timeouts are accepted, but nothing ever expires; new deadlines
- *                             are written to FILE
  *   SLOW_KERNEL_THAW=5        a thaw fails with this errno
  *   SLOW_KERNEL_STEP=frozen   the program stops at this step until data is written to
  *   SLOW_KERNEL_GATE=FILE     this file, which it creates when it stops. Steps: syncfs, synced,
@@ -60,22 +58,12 @@ __attribute__((constructor)) static void loaded(void) {
     step(program_invocation_short_name);
 }
 
-static int reset(const char* file, int64_t seconds) {
-    int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-
-    if (fd >= 0) {
-        dprintf(fd, "%lld\n", (long long)seconds);
-        close(fd);
-    }
-    return 0;
-}
-
-static int freeze(int fd) {
+static int freeze(int fd, unsigned long request, void* argument) {
     int result, error;
 
     step("freeze");
     take_time();
-    result = (int)syscall(SYS_ioctl, fd, FIFREEZE, NULL);
+    result = (int)syscall(SYS_ioctl, fd, request, argument);
     error = errno;
     take_time();
     step("frozen");
@@ -112,25 +100,16 @@ int syncfs(int fd) {
 }
 
 int ioctl(int fd, unsigned long request, ...) {
-    const char* file = getenv("SLOW_KERNEL_TIMEOUTS");
     va_list arguments;
     void* argument;
 
     va_start(arguments, request);
     argument = va_arg(arguments, void*);
     va_end(arguments);
-    if (request == FIFREEZE)
-        return freeze(fd);
+    /* A negative timeout only asks whether the filesystem can be frozen. */
+    if (request == FIFREEZE || (request == FIFREEZE_TIMEOUT && *(int64_t*)argument >= 0))
+        return freeze(fd, request, argument);
     if (request == FITHAW)
         return thaw(fd);
-    if (file && (request == FIFREEZE_TIMEOUT || request == FIFREEZE_RESET_TIMEOUT)) {
-        int64_t seconds = *(int64_t*)argument;
-
-        if (seconds < 0) {
-            errno = ERANGE;
-            return -1;
-        }
-        return request == FIFREEZE_TIMEOUT ? freeze(fd) : reset(file, seconds);
-    }
     return (int)syscall(SYS_ioctl, fd, request, argument);
 }

@@ -8,20 +8,30 @@ import subprocess
 import pytest
 
 from tests.freezectl.freezectl import COMMANDS, SOURCE, Freezectl, Volumes
+from tests.support.paths import BUILD
 
 MANUAL = SOURCE / "man/freezectl.8"
+PAGE = BUILD / "tools/freezectl/freezectl.8"
+SECTIONS = (
+    "NAME SYNOPSIS DESCRIPTION COMMANDS OPTIONS OUTPUT SIGNALS|EXIT STATUS|ENVIRONMENT FILES "
+    "EXAMPLES NOTES BUGS|SEE ALSO"
+)
 
 
 def test_the_manual_is_well_formed() -> None:
     man = subprocess.run(
-        ["man", "--warnings=all", "-l", MANUAL],
+        ["man", "--warnings=all", "-l", PAGE],
         check=True,
         capture_output=True,
         timeout=30,
         env={**os.environ, "MANWIDTH": "80"},
     )
     assert not man.stderr, man.stderr
-    assert b"EXIT STATUS" in man.stdout
+    found = re.findall(r"^\.SH (.*)$", PAGE.read_text(), re.MULTILINE)
+    assert " ".join(found) == SECTIONS.replace("|", " "), found
+    title = re.search(r'^\.TH FREEZECTL 8 "(.*)" "libfreeze (.*)" ', PAGE.read_text(), re.MULTILINE)
+    assert title and re.fullmatch(r"\d{4}-\d\d-\d\d", title[1]), title
+    assert re.fullmatch(r"\d+\.\d+\.\d+", title[2]), title
 
 
 @pytest.mark.last
@@ -31,10 +41,10 @@ def test_every_option_and_status_in_the_manual_was_tried(
     """The other tests record what they try."""
     manual = MANUAL.read_text().replace("\\-", "-")
     helped = {command: tool.options_in_help(command) for command in ("", *COMMANDS)}
-    in_manual = set(re.findall(r"--[a-z]+", manual))
+    in_manual = set(re.findall(r"--[a-z][a-z-]+", manual))
     assert in_manual == set.union(*helped.values()), in_manual
-    statuses = manual[manual.index(".SH EXIT STATUS") : manual.index(".SH EXAMPLES")]
-    both, run = statuses.split("alone,")
+    statuses = manual[manual.index(".SH EXIT STATUS") : manual.index(".SH ENVIRONMENT")]
+    both, run = statuses.split("Only\n.B run\n")
     assert "128+" in run
 
     pairs = {(command, option) for command, options in helped.items() for option in options}

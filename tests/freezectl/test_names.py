@@ -59,6 +59,11 @@ def check_name(facts: Report, name: bytes, key: str = "mountpoint") -> None:
         assert facts[key] == name.decode(errors="replace"), facts
 
 
+def in_table(name: bytes) -> bytes:
+    """The name as a table shows it: without quotes, and quotes are not special."""
+    return quoted(name)[1:-1].replace(b"\\x27", b"'")
+
+
 def check_errors(tool: Freezectl, path: bytes) -> None:
     """The errors of each command name the path, as text and in JSON."""
     for command in COMMANDS:
@@ -86,39 +91,46 @@ def check_terminal(tool: Freezectl, path: bytes, slow_kernel: SlowKernel) -> Non
 
 
 def check_outputs(tool: Freezectl, path: bytes, slow_kernel: SlowKernel) -> None:
-    status = tool("status", path)
-    assert status.out.split(b"\n")[0] == quoted(path), status
-    environment = slow_kernel(timeouts=True)
-    extend = ("extend", "-t", "9")
-    for words, env in (
-        (("status",), None),
-        (("freeze",), None),
-        (("thaw",), None),
-        (("freeze",), None),
-        (extend, environment),
-        (("thaw",), None),
+    text = tool("status", "-n", "-o", "MOUNTPOINT", path).out
+    assert text == in_table(path) + b"\n", text
+    text = tool("freeze", "--dry-run", path).out
+    assert b" " + in_table(path) + b" " in text, text
+    check_plain(text)
+    for words in (
+        ("status",),
+        ("freeze",),
+        ("extend", "-t", "9"),
+        ("thaw",),
+        ("freeze", "--dry-run"),
     ):
-        check_name(tool(*words, "--json", path, env=env).filesystem, path)
+        check_name(tool(*words, "--json", path).filesystem, path)
     check_name(tool("run", "--json", path, "--", "true").filesystem, path)
     outputs = {
         "frozen": tool("freeze", "-v", path),
-        "another": tool(*extend, "-v", path, env=environment),
+        "another": tool("extend", "-t", "9", "-v", path),
         "thawed": tool("thaw", "-v", path),
-        "it is not frozen": tool("thaw", path),
+        "not frozen": tool("thaw", path),
     }
-    for text, result in outputs.items():
-        assert quoted(path) in result.err and text.encode() in result.err, (text, result)
+    for message, result in outputs.items():
+        assert quoted(path) in result.err and message.encode() in result.err, (message, result)
         check_plain(result.err)
     error = tool("thaw", "--json", path)
     assert quoted(path).decode() in error.report["errors"][0], error
     check_errors(tool, os.path.join(path, b"none"))
     check_terminal(tool, path, slow_kernel)
+    check_environment(tool, path)
+
+
+def check_environment(tool: Freezectl, path: bytes) -> None:
+    script = 'printf "%s" "$LIBFREEZE_PATHS"'
+    out = tool("run", path, path, "--", "sh", "-c", script).out
+    assert out == path.replace(b"\\", b"\\134").replace(b"\n", b"\\012"), out
 
 
 def check_relative(tool: Freezectl, volume: Volume, name: bytes) -> None:
     """A name that looks like an option or a command is only a name."""
     bare = ("--", name)
-    tool("freeze", *bare, cwd=volume.holder).expect(0)
+    tool("freeze", *bare, cwd=volume.holder).expect(0, out=None)
     tool("thaw", *bare, cwd=volume.holder).expect(0)
     tool("run", b"./" + name, "--", "true", cwd=volume.holder).expect(0)
     if not name.startswith(b"-"):
@@ -153,7 +165,7 @@ def test_mountpoints_are_correct_in_every_output(
 def test_other_names_are_correct_in_every_output(
     tool: Freezectl, ext4: Volume, volume: Volume, work: Path
 ) -> None:
-    """The filesystem below, other mountpoints, the source of a mount, and the command."""
+    """The filesystem below, other mountpoints, the source of a mount, a comment, the command."""
     for name in NAMES:
         path = volume.mount(name)
         image = os.path.join(path, b"image")
@@ -166,6 +178,7 @@ def test_other_names_are_correct_in_every_output(
             check_other_mount(tool, path, other)
             check_source(tool, name, other)
             check_command(tool, name, ext4)
+            check_comment(tool, name, ext4)
         finally:
             run("umount", other)
             volume.unmount()
@@ -178,25 +191,24 @@ def check_below(tool: Freezectl, image: bytes, path: bytes, above: bytes) -> Non
     found = [entry for entry in facts["stacked_on"] if entry["mountpoint"] == below]
     assert len(found) == 1, facts
     check_name(found[0], path)
-    lines = tool("status", above).out.split(b"\n")
-    text = [line for line in lines if line.startswith(b"    stacked on  ")]
-    assert quoted(path) + b" (" in text[0], lines
+    text = tool("status", "-n", "-o", "STACKED-ON", above).out
+    assert text.rstrip(b"\n").startswith(in_table(path)), text
     must("umount", above)
 
 
 def check_other_mount(tool: Freezectl, path: bytes, other: bytes) -> None:
     must("mount", "--bind", path, other)
     check_name(tool("status", "--json", other).filesystem["other_mountpoints"][0], path)
-    text = tool("status", other).out
-    assert b"    also at     " + quoted(path) + b"\n" in text, text
+    text = tool("status", "-n", "-o", "OTHERS", other).out
+    assert text == in_table(path) + b"\n", text
     must("umount", other)
 
 
 def check_source(tool: Freezectl, name: bytes, path: bytes) -> None:
     must("mount", "-t", "tmpfs", "--source", name, "--target", path)
     check_name(tool("status", "--json", path).filesystem, name, "source")
-    text = tool("status", path).out
-    assert b"    device      " + quoted(name) + b" (" in text, text
+    text = tool("status", "-n", "-o", "SOURCE", path).out
+    assert text == in_table(name) + b"\n", text
     must("umount", path)
 
 
@@ -206,3 +218,11 @@ def check_command(tool: Freezectl, name: bytes, volume: Volume) -> None:
     assert b"cannot run " + quoted(command) in result.err, result
     check_plain(result.err)
     assert quoted(command).decode() in result.report["errors"][0], result
+
+
+def check_comment(tool: Freezectl, name: bytes, volume: Volume) -> None:
+    tool("freeze", b"--comment=" + name, volume.mountpoint).expect(0, out=None)
+    check_name(tool("status", "--json", volume.mountpoint).filesystem["holds"][0], name, "comment")
+    text = tool("status", "-n", "-o", "COMMENT", volume.mountpoint).out
+    assert text == in_table(name) + b"\n", text
+    tool("thaw", volume.mountpoint).expect(0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// The guardian on a real kernel, stock or patched: a freeze does not outlive its program, and the
-/// program gets an error when the guardian dies.
+/// The guardian on a real kernel, stock or patched, through the library: a freeze does not outlive
+/// its program, and the program gets an error when the guardian dies.
 #include "subject.hpp"
 #include "support/stuck_writer.h"
 
@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -20,6 +21,8 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,13 +36,6 @@ using testing::subject;
 using testing::Writer;
 
 namespace {
-
-Options guarded(std::chrono::milliseconds timeout = 0ms) {
-    Options options;
-    options.timeout = timeout;
-    options.guardian = libfreeze::UseGuardian::always;
-    return options;
-}
 
 /// A notification from a child process.
 class Signal final {
@@ -66,24 +62,36 @@ private:
     std::array<int, 2> ends_{};
 };
 
-/// The guardians of the filesystem under test, found by their command lines.
+/// The words of a file in /proc, which end with NUL.
+std::vector<std::string> words(const std::filesystem::path& path) {
+    std::vector<std::string> result;
+    std::ifstream file(path);
+    for (std::string word; std::getline(file, word, '\0');) {
+        result.push_back(word);
+    }
+    return result;
+}
+
+/// The guardians of this suite. Those of other filesystems have ended with the tests that froze
+/// them.
 std::vector<pid_t> guardians() {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
+    const char* const value = std::getenv("LIBFREEZE_RUNTIME_DIR");
+    REQUIRE(value != nullptr);
+    const std::string directory = std::string("LIBFREEZE_RUNTIME_DIR=") + value;
     std::vector<pid_t> found;
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-        std::string command;
-        std::string rest;
-        std::ifstream file(entry.path() / "cmdline");
-        std::getline(file, command, '\0');
-        std::getline(file, rest, '\0');
-        if (command == "libfreeze-guardian" && rest == subject().mountpoint) {
+        const std::vector<std::string> command = words(entry.path() / "cmdline");
+        const std::vector<std::string> variables = words(entry.path() / "environ");
+        if (!command.empty() && command.front() == "libfreeze-guardian" &&
+            std::find(variables.begin(), variables.end(), directory) != variables.end()) {
             found.push_back(std::stoi(entry.path().filename()));
         }
     }
     return found;
 }
 
-/// Waits until there has been none for a moment, because one may still be starting. A guardian
-/// whose program dies during a syncfs ends after it.
+/// Waits until there has been none for a moment, because one may still be starting.
 bool all_guardians_end() {
     const auto until = Clock::now() + 30s;
     auto seen = Clock::now();
@@ -122,6 +130,18 @@ std::vector<std::string> open_there(pid_t process) {
 }
 
 /// Whether a process may exempt itself from the OOM killer.
+/// After a thaw without libfreeze. extend() waits for the check up to 40 ms; if that takes longer,
+/// the descriptor wakes when the end is known.
+bool extend_finds_the_end(FreezeGuard& guard) {
+    std::error_code error;
+    guard.extend(5s, error);
+    pollfd entry{guard.descriptor(), POLLIN, 0};
+    if (!error && ::poll(&entry, 1, 10'000) == 1) {
+        guard.extend(5s, error);
+    }
+    return error == errc::expired;
+}
+
 bool can_be_exempt() {
     Child actor([] {
         std::ofstream file("/proc/self/oom_score_adj");
@@ -134,7 +154,7 @@ bool can_be_exempt() {
 std::chrono::milliseconds time_to_thaw_after_kill(const std::function<void()>& rest) {
     Signal frozen;
     Child program([&] {
-        FreezeGuard guard(subject().mountpoint, guarded());
+        FreezeGuard guard(subject().mountpoint);
         rest();
         frozen.give();
         std::this_thread::sleep_for(60s);
@@ -198,14 +218,26 @@ TEST_CASE("a killed program's freeze ends at once, repeatedly") {
     CHECK(slowest <= prompt());
 }
 
-TEST_CASE("a killed program's freeze ends at once even if a forked child stays alive") {
-    const auto fork = [] {
-        if (::fork() == 0) {
-            std::this_thread::sleep_for(20s);
+TEST_CASE("a freeze lasts as long as a forked child has its descriptor") {
+    Signal frozen;
+    Child program([&] {
+        FreezeGuard guard(subject().mountpoint);
+        const pid_t child = ::fork();
+        if (child == 0) {
+            std::this_thread::sleep_for(2s);
             ::_exit(0);
         }
-    };
-    CHECK(time_to_thaw_after_kill(fork) <= prompt());
+        frozen.give();
+        std::this_thread::sleep_for(60s);
+        return 0;
+    });
+    REQUIRE(frozen.wait());
+    program.kill();
+    REQUIRE(program.ends_within(5s));
+    Writer writer;
+    CHECK(writer.is_blocked());
+    CHECK(writer.succeeds_within(10s));
+    CHECK(all_guardians_end());
 }
 
 TEST_CASE("a freeze ends whenever its program is killed") {
@@ -213,7 +245,7 @@ TEST_CASE("a freeze ends whenever its program is killed") {
         Signal begun; // on a busy machine, it may take longer than all of the delays
         Child program([&] {
             for (;;) {
-                FreezeGuard guard(subject().mountpoint, guarded(30s));
+                FreezeGuard guard(subject().mountpoint, {30s});
                 begun.give();
                 guard.extend(30s);
                 guard.thaw();
@@ -232,7 +264,7 @@ TEST_CASE("a freeze ends whenever its program is killed") {
 TEST_CASE("a freeze ends when its program executes another one") {
     Signal frozen;
     const Child program([&] {
-        FreezeGuard guard(subject().mountpoint, guarded());
+        FreezeGuard guard(subject().mountpoint);
         frozen.give();
         ::execlp("sleep", "sleep", "20", nullptr);
         return 1;
@@ -243,7 +275,7 @@ TEST_CASE("a freeze ends when its program executes another one") {
 
 TEST_CASE("the freeze of a program that closes all descriptors ends, and thaw reports it") {
     Child program([] {
-        FreezeGuard guard(subject().mountpoint, guarded());
+        FreezeGuard guard(subject().mountpoint);
         ::closefrom(3);
         if (!Writer().succeeds_within(5s)) {
             return 1;
@@ -259,7 +291,7 @@ TEST_CASE("the freeze of a program that closes all descriptors ends, and thaw re
 TEST_CASE("a stopped program's freeze ends at its deadline") {
     Signal frozen;
     const Child program([&] {
-        FreezeGuard guard(subject().mountpoint, guarded(2s));
+        FreezeGuard guard(subject().mountpoint, {2s});
         frozen.give();
         std::this_thread::sleep_for(60s);
         return 0;
@@ -272,10 +304,13 @@ TEST_CASE("a stopped program's freeze ends at its deadline") {
 }
 
 TEST_CASE("the program thaws a killed guardian's freeze and gets an error") {
-    FreezeGuard guard(subject().mountpoint, guarded());
+    FreezeGuard guard(subject().mountpoint);
     const auto found = guardians();
     REQUIRE(found.size() == 1);
+    pollfd entry{guard.descriptor(), POLLIN, 0};
+    CHECK(::poll(&entry, 1, 0) == 0);
     REQUIRE(::kill(found.front(), SIGKILL) == 0);
+    CHECK(::poll(&entry, 1, 2000) == 1);
     CHECK(all_guardians_end());
     Writer writer;
     CHECK(writer.is_blocked());
@@ -286,14 +321,41 @@ TEST_CASE("the program thaws a killed guardian's freeze and gets an error") {
     SECTION("by extend") {
         guard.extend(5s, error);
     }
+    SECTION("by keep") {
+        static_cast<void>(guard.keep(error));
+    }
     CHECK(error == errc::expired);
     CHECK(writer.succeeds_within(5s));
+}
+
+TEST_CASE("the filesystem of a killed guardian can be frozen again") {
+    FreezeGuard guard(subject().mountpoint);
+    REQUIRE(::kill(guardians().at(0), SIGKILL) == 0);
+    CHECK(all_guardians_end());
+    FreezeGuard fresh(subject().mountpoint);
+    std::error_code error;
+    guard.thaw(error);
+    CHECK(error == errc::expired);
+    Writer writer;
+    CHECK(writer.is_blocked());
+    fresh.thaw();
+    CHECK(writer.succeeds_within(5s));
+}
+
+TEST_CASE("all holds of a filesystem have one guardian, which ends with the last") {
+    FreezeGuard first(subject().mountpoint);
+    FreezeGuard second(subject().mountpoint);
+    CHECK(guardians().size() == 1);
+    first.thaw();
+    CHECK(guardians().size() == 1);
+    second.thaw();
+    CHECK(all_guardians_end());
 }
 
 TEST_CASE("if both are killed, the kernel's deadline remains if it supports timeouts") {
     Signal frozen;
     Child program([&] {
-        FreezeGuard guard(subject().mountpoint, guarded(2s));
+        FreezeGuard guard(subject().mountpoint, {2s});
         frozen.give();
         std::this_thread::sleep_for(60s);
         return 0;
@@ -306,7 +368,7 @@ TEST_CASE("if both are killed, the kernel's deadline remains if it supports time
     ::kill(guardian, SIGKILL);
     Writer writer;
     CHECK(writer.is_blocked());
-    if (!libfreeze::probe(subject().mountpoint).timeout) {
+    if (!libfreeze::probe(subject().mountpoint).kernel_timeouts) {
         std::this_thread::sleep_for(2500ms);
         CHECK(writer.is_blocked());
         CHECK(testing::run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
@@ -315,7 +377,7 @@ TEST_CASE("if both are killed, the kernel's deadline remains if it supports time
 }
 
 TEST_CASE("the guardian ignores other signals") {
-    FreezeGuard guard(subject().mountpoint, guarded());
+    FreezeGuard guard(subject().mountpoint);
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1}) {
         REQUIRE(::kill(guardians().at(0), number) == 0);
     }
@@ -327,7 +389,7 @@ TEST_CASE("the guardian ignores other signals") {
 TEST_CASE("a guardian that has thawed at its deadline does not thaw again when the program dies") {
     Signal frozen;
     Child program([&] {
-        const FreezeGuard guard(subject().mountpoint, guarded(2s));
+        const FreezeGuard guard(subject().mountpoint, {2s});
         frozen.give();
         std::this_thread::sleep_for(60s);
         return 0;
@@ -345,16 +407,14 @@ TEST_CASE("a guardian that has thawed at its deadline does not thaw again when t
 }
 
 TEST_CASE("a guardian that checks whether its freeze still exists leaves nothing frozen") {
-    FreezeGuard guard(subject().mountpoint, guarded());
+    FreezeGuard guard(subject().mountpoint);
     REQUIRE(testing::run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
-    std::error_code error;
-    guard.extend(5s, error);
-    CHECK(error == errc::expired);
+    CHECK(extend_finds_the_end(guard));
     CHECK(Writer().succeeds_within(3s));
 }
 
 TEST_CASE("the guardian is locked in memory and exempt from the OOM killer") {
-    FreezeGuard guard(subject().mountpoint, guarded());
+    FreezeGuard guard(subject().mountpoint);
     const pid_t guardian = guardians().at(0);
     CHECK(memory(guardian, "VmRSS") > 0);
     // The kernel's own pages (vdso) are not locked, and the kernel counts approximately.
@@ -369,7 +429,7 @@ TEST_CASE("the guardian is locked in memory and exempt from the OOM killer") {
 TEST_CASE("the guardian has only the descriptor for freezing open on the filesystem") {
     Signal frozen;
     const Child program([&] { // has more open
-        Options options = guarded();
+        Options options = {};
         options.allow_self_deadlock = true;
         const bool there = ::chdir(subject().mountpoint.c_str()) == 0;
         const int log = ::open("log", O_WRONLY | O_CREAT | O_APPEND, 0644); // not close-on-exec
@@ -388,14 +448,14 @@ TEST_CASE("the guardian has only the descriptor for freezing open on the filesys
 }
 
 TEST_CASE("the guardian leaves no child to reap and no process behind") {
-    FreezeGuard(subject().mountpoint, guarded(30s)).thaw();
+    FreezeGuard(subject().mountpoint, {30s}).thaw();
     CHECK(all_guardians_end());
     CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
     CHECK(errno == ECHILD);
 }
 
 TEST_CASE("a guardian has closed the filesystem when thaw returns") {
-    FreezeGuard guard(subject().mountpoint, guarded());
+    FreezeGuard guard(subject().mountpoint);
     const pid_t child = ::fork();
     if (child == 0) { // keeps the channel open, so that the guardian does not see it close
         std::this_thread::sleep_for(60s);
@@ -415,50 +475,38 @@ TEST_CASE("a guardian has closed the filesystem when thaw returns") {
     CHECK(::waitpid(child, nullptr, 0) == child);
 }
 
-TEST_CASE("a released hold outlives the last guard") {
-    FreezeGuard released(subject().mountpoint, guarded());
-    FreezeGuard other(subject().mountpoint, guarded());
-    released.release();
+TEST_CASE("a kept hold outlives the last guard") {
+    FreezeGuard kept(subject().mountpoint);
+    FreezeGuard other(subject().mountpoint);
+    const libfreeze::HoldId id = kept.keep();
     other.thaw();
+    CHECK(guardians().size() == 1);
+    Writer writer;
+    CHECK(writer.is_blocked());
+    FreezeGuard::adopt(id).thaw();
+    CHECK(writer.succeeds_within(5s));
     CHECK(all_guardians_end());
+}
+
+TEST_CASE("a kept hold outlives its program") {
+    Child program([] {
+        static_cast<void>(FreezeGuard(subject().mountpoint).keep());
+        return 0;
+    });
+    REQUIRE(program.ends_within(10s));
     Writer writer;
     CHECK(writer.is_blocked());
     FreezeGuard::adopt(subject().mountpoint).thaw();
     CHECK(writer.succeeds_within(5s));
 }
 
-TEST_CASE("a program that has frozen the filesystem before thaws a killed guardian's freeze") {
-    Options alone;
-    alone.guardian = libfreeze::UseGuardian::never;
-    FreezeGuard(subject().mountpoint, alone).thaw();
-    FreezeGuard guard(subject().mountpoint, guarded());
-    REQUIRE(::kill(guardians().at(0), SIGKILL) == 0);
-    CHECK(all_guardians_end());
-    Writer writer;
-    std::error_code error;
-    guard.thaw(error);
-    CHECK(error == errc::expired);
-    CHECK(writer.succeeds_within(5s));
-    CHECK(all_guardians_end());
-}
-
-TEST_CASE("a released freeze stays frozen until its deadline") {
-    FreezeGuard guard(subject().mountpoint, guarded(2s));
-    guard.release();
+TEST_CASE("a kept freeze stays frozen until its deadline") {
+    FreezeGuard guard(subject().mountpoint, {2s});
+    static_cast<void>(guard.keep());
     Writer writer;
     CHECK(writer.is_blocked());
     CHECK(writer.succeeds_within(10s));
     CHECK(all_guardians_end());
-}
-
-TEST_CASE("a released freeze without a deadline can be adopted") {
-    FreezeGuard guard(subject().mountpoint, guarded());
-    guard.release();
-    CHECK(all_guardians_end());
-    Writer writer;
-    CHECK(writer.is_blocked());
-    FreezeGuard::adopt(subject().mountpoint).thaw();
-    CHECK(writer.succeeds_within(5s));
 }
 
 TEST_CASE("a freeze that a stuck writer blocks is given up in time and undone later") {
@@ -502,18 +550,45 @@ TEST_CASE("a blocked freeze is given up in time even if a forked child stays ali
     CHECK(::waitpid(child, nullptr, 0) == child);
 }
 
-TEST_CASE("the error names a guardian that cannot be started") {
+TEST_CASE("the error reports a guardian that cannot be started") {
     Child program([] {
-        ::setenv("LIBFREEZE_GUARDIAN", "/none", 1); // NOLINT(concurrency-mt-unsafe): one thread
+        ::setenv("LIBFREEZE_GUARDIAN", "/dev/null", 1); // NOLINT(concurrency-mt-unsafe): one thread
         try {
-            const FreezeGuard guard(subject().mountpoint, guarded());
+            const FreezeGuard guard(subject().mountpoint);
         } catch (const std::system_error& error) {
             const std::string line = error.what();
-            return line.find("'/none'") != std::string::npos ? 0 : 1;
+            return error.code() == std::errc::permission_denied &&
+                           line.find("its guardian cannot be started") != std::string::npos
+                       ? 0
+                       : 1;
         }
         return 2;
     });
     CHECK(program.ends_within(20s));
+    CHECK(program.status == 0);
+    CHECK(Writer().succeeds_within(5s));
+}
+
+TEST_CASE("a program in a PID namespace gets no guardian that would die with it") {
+    Child program([] {
+        if (::unshare(CLONE_NEWPID) != 0) {
+            return 77;
+        }
+        Child init([] {
+            std::error_code error;
+            const FreezeGuard guard(subject().mountpoint, error);
+            const bool refused = error == errc::unprotected;
+            Options options;
+            options.allow_unprotected = true;
+            FreezeGuard(subject().mountpoint, options).thaw();
+            return refused ? 0 : 1;
+        });
+        return init.ends_within(10s) ? init.status : 2;
+    });
+    REQUIRE(program.ends_within(20s));
+    if (program.status == 77) {
+        SKIP("PID namespaces are not possible here");
+    }
     CHECK(program.status == 0);
     CHECK(Writer().succeeds_within(5s));
 }

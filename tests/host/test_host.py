@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The cases of host-tests, each in its own process, on filesystems made for them.
 
---fs TYPE, --case NAME and --guardian FILE restrict or change what runs. Also runs in the virtual
-machine, where LIBFREEZE_FLAVOUR says what the kernel must be able to do."""
+--fs TYPE, --case NAME, --guardian FILE and --library FILE restrict or change what runs. Also runs
+in the virtual machine, where LIBFREEZE_FLAVOUR says what the kernel must be able to do."""
 
 import os
 import subprocess
@@ -61,8 +61,10 @@ def environment(request: pytest.FixtureRequest, work: Path) -> Iterator[Mapping[
     volume = volumes.Volume(work, kind, b"mount point")
     spare = volumes.make_loop(work / f"{kind}-spare.img", volumes.SIZES[kind])
     must(*volumes.MAKE[kind], spare)
+    library = request.config.getoption("--library")
     yield {
-        "LIBFREEZE_GUARDIAN": request.config.getoption("--guardian") or str(GUARDIAN),
+        **({"LD_PRELOAD": library} if library else {}),
+        **volumes.library_environment(work, request.config.getoption("--guardian") or GUARDIAN),
         "LIBFREEZE_TEST_TYPE": kind,
         "LIBFREEZE_TEST_MOUNTPOINT": os.fsdecode(volume.mountpoint),
         "LIBFREEZE_TEST_DEVICE": volume.device,

@@ -17,7 +17,7 @@ POINT = re.compile(r"^(ok|not ok) \d+ - (.*)$", re.MULTILINE)
 # A test that did not run says nothing about the mutant.
 NOT_RUN = re.compile(r" # SKIP |\(could not be made\)$")
 # The program of a Caught-by line that names none.
-DEFAULT_PROGRAM = {"guardian": "host", "library": "unit"}
+DEFAULT_PROGRAM = {"guardian": "host", "library": "host"}
 
 
 class Where(NamedTuple):

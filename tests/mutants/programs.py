@@ -18,11 +18,11 @@ from pathlib import Path
 
 from tests.mutants.mutant import Mutant, Outcome, Where, find, judge, judge_unmutated, run_tap
 from tests.support import volumes
-from tests.support.paths import BUILD, GUARDIAN, ROOT
+from tests.support.paths import BUILD, ROOT
 from tests.support.tap import Writer
 
 SOURCES = Path("libfreeze")
-UNIT_TESTS = "tests/unit/unit-tests"
+LIBRARY = BUILD / "libfreeze/libfreeze.so"
 AT_ONCE = 8  # the tests mostly wait for deadlines
 TIMEOUT = 600  # seconds
 CAP_SYS_RESOURCE = 24
@@ -62,23 +62,13 @@ def mutated_sources(work: Path, mutant: Mutant) -> tuple[Path, list[Path]]:
 
 
 def build_guardian(work: Path, mutant: Mutant) -> Path:
-    tree, [source] = mutated_sources(work, mutant)
+    tree, _ = mutated_sources(work, mutant)
     program = tree / "libfreeze-guardian"
     compiler = shlex.split(os.environ.get("CC", "cc"))
-    flags = ["-O2", "-Wall", "-Werror", f"-I{ROOT}/include"]
-    call(*compiler, *flags, source, "-o", program, cwd=tree)
+    flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", f"-I{ROOT}/include"]
+    sources = sorted((tree / SOURCES / "guardian").glob("*.c"))
+    call(*compiler, *flags, *sources, "-o", program, "-pthread", cwd=tree)
     return program
-
-
-def run_host(program: Path, where: Where, tests: Sequence[str]) -> Outcome:
-    cases = [word for test in tests for word in ("--case", test)]
-    suite = (sys.executable, "-B", "-m", "tests.support.pytest_tap", "tests/host")
-    options = ("--fs", where.filesystem, "--guardian", program)
-    try:
-        return run_tap(*suite, *options, *cases, seconds=TIMEOUT)
-    finally:
-        if program != GUARDIAN:
-            end_all(program)
 
 
 def end_all(program: Path) -> None:
@@ -93,10 +83,10 @@ def end_all(program: Path) -> None:
 
 
 def build_library(work: Path, mutant: Mutant) -> Path:
-    """The unit tests, linked with the changed objects in front of the library."""
+    """Links the library again, with the changed objects."""
     tree, sources = mutated_sources(work, mutant)
     commands = json.loads((BUILD / "compile_commands.json").read_text())
-    objects = []
+    changed: dict[str, str | Path] = {}
     for source in sources:
         [entry] = [
             entry
@@ -104,28 +94,32 @@ def build_library(work: Path, mutant: Mutant) -> Path:
             if Path(entry["directory"], entry["file"]).resolve() == ROOT / source
         ]
         target = tree / f"{source.stem}.o"
-        changed = {entry["file"]: tree / source, entry["output"]: target}
-        words = [changed.get(word, word) for word in shlex.split(entry["command"])]
-        call(*words, cwd=BUILD)
-        objects.append(target)
-    *_, link = call("ninja", "-t", "commands", UNIT_TESTS, cwd=BUILD).splitlines()
-    before, after = link.split(f" -o {UNIT_TESTS} ")
-    program = tree / "unit-tests"
-    call(*shlex.split(before), "-o", program, *objects, *shlex.split(after), cwd=BUILD)
-    return program
-
-
-def run_unit(program: Path, where: Where, tests: Sequence[str]) -> Outcome:
-    specs = (re.sub(r"([\\,\[\]])", r"\\\1", test) for test in tests)
-    return run_tap(program, "--reporter", "tap-cases", ",".join(specs), seconds=TIMEOUT)
+        own = {entry["file"]: tree / source, entry["output"]: target}
+        call(*(own.get(word, word) for word in shlex.split(entry["command"])), cwd=BUILD)
+        changed[entry["output"]] = target
+    name = str(LIBRARY.resolve().relative_to(BUILD))
+    *_, link = call("ninja", "-t", "commands", name, cwd=BUILD).splitlines()
+    changed[name] = tree / LIBRARY.resolve().name
+    call(*(changed.get(word, word) for word in shlex.split(link)), cwd=BUILD)
+    return Path(changed[name])
 
 
 # Both --------------------------------------------------------------------------
 
-KINDS = {
-    "guardian": (build_guardian, run_host, GUARDIAN),
-    "library": (build_library, run_unit, BUILD / UNIT_TESTS),
-}
+BUILDS = {"guardian": build_guardian, "library": build_library}
+KINDS = tuple(BUILDS)
+
+
+def run_host(kind: str, mutated: Path | None, where: Where, tests: Sequence[str]) -> Outcome:
+    """Runs cases of tests/host, with a mutated guardian or library in place of the real one."""
+    cases = [word for test in tests for word in ("--case", test)]
+    suite = (sys.executable, "-B", "-m", "tests.support.pytest_tap", "tests/host")
+    options: list[str | Path] = [f"--{kind}", mutated] if mutated else []
+    try:
+        return run_tap(*suite, "--fs", where.filesystem, *options, *cases, seconds=TIMEOUT)
+    finally:
+        if mutated and kind == "guardian":
+            end_all(mutated)
 
 
 def offered() -> list[str]:
@@ -140,24 +134,22 @@ def offered() -> list[str]:
 
 
 def test_mutant(tap: Writer, kind: str, work: Path, mutant: Mutant) -> None:
-    build, run, _ = KINDS[kind]
     try:
-        program = build(work, mutant)
+        mutated = BUILDS[kind](work, mutant)
     except BuildFailed as why:
         tap.point(False, f"{mutant.name}: builds", why)
         return
-    judge(tap, mutant, functools.partial(run, program))
+    judge(tap, mutant, functools.partial(run_host, kind, mutated))
 
 
 def test(tap: Writer, kind: str, names: Sequence[str]) -> None:
-    _, run, unmutated = KINDS[kind]
-    if kind == "guardian" and (why := volumes.why_no_loop_devices()):
-        tap.skip("guardian mutants: all of them", why)
+    if why := volumes.why_no_loop_devices():
+        tap.skip(f"{kind} mutants: all of them", why)
         return
     here = offered()
     with (
         tempfile.TemporaryDirectory(prefix="libfreeze-mutants.") as work,
-        ThreadPoolExecutor(AT_ONCE if kind == "guardian" else 2) as pool,
+        ThreadPoolExecutor(AT_ONCE) as pool,
     ):
         possible, jobs = [], []
         for mutant in find(kind, names):
@@ -166,7 +158,7 @@ def test(tap: Writer, kind: str, names: Sequence[str]) -> None:
                 continue
             possible.append(mutant)
             jobs.append(pool.submit(test_mutant, tap, kind, Path(work), mutant))
-        run_it = functools.partial(run, unmutated)
-        jobs.append(pool.submit(judge_unmutated, tap, kind, possible, run_it))
+        unmutated = functools.partial(run_host, kind, None)
+        jobs.append(pool.submit(judge_unmutated, tap, kind, possible, unmutated))
         for job in jobs:
             job.result()

@@ -53,7 +53,7 @@ class Suite:
 
     def file(self, suffix: str) -> Path:
         """One of the files that runner/guard.py writes."""
-        return LOGS / f"{self.title.replace(' ', '-')}{suffix}"
+        return LOGS / f"{self.title.replace(', ', '-').replace(' ', '-')}{suffix}"
 
     @property
     def kernels(self) -> set[str]:
@@ -83,9 +83,22 @@ def on_this_machine() -> Iterator[Suite]:
     yield Suite("style", "style", QUICK | ALL, module("tests.style"), 40, 600, style)
     yield Suite("style", "style", FULL, module("tests.style", "--full"), 400, 3600, style)
     unit = program("tests/unit/unit-tests", "--reporter", "tap-cases")
-    yield Suite("unit", "unit", ALWAYS, unit, 10, 300)
+    yield Suite("unit", "unit", ALWAYS, (*unit, "~[long]"), 10, 600)
+    yield Suite("unit, long", "unit", CI, (*unit, "[long]"), 60, 1800)
+    core = program("tests/guardian/guardian-tests", "--reporter", "tap-cases")
+    yield Suite("guardian itself", "unit", CI, core, 70, 1800)
     yield Suite("model itself", "unit", ALWAYS, program("tests/kernel/model/model-test"), 2, 300)
-    yield Suite("host", "host", ALWAYS, pytest("tests/host"), 190, 1800, LOOP)
+    quick = ("--fs", "ext4")
+    yield Suite("host ext4", "host", QUICK, pytest("tests/host", *quick), 75, 1800, LOOP)
+    yield Suite("host", "host", CI, pytest("tests/host"), 230, 1800, LOOP)
+    guardian = pytest("tests/guardian", *quick)
+    yield Suite("guardian ext4", "guardian", QUICK, guardian, 60, 1800, LOOP)
+    yield Suite("guardian", "guardian", CI, pytest("tests/guardian"), 110, 1800, LOOP)
+    holds = pytest("tests/holds")
+    points = pytest("tests/holds/test_points.py", "tests/holds/test_programs.py")
+    yield Suite("holds, in part", "holds", QUICK, points, 70, 1800, LOOP)
+    yield Suite("holds", "holds", ALL, holds, 170, 1800, LOOP)
+    yield Suite("holds", "holds", FULL, (*holds, "--full"), 1200, 7200, LOOP)
     yield Suite("freezectl", "freezectl", ALWAYS, pytest("tests/freezectl"), 200, 1800, LOOP)
     yield Suite("consumer", "consumer", ALWAYS, pytest("tests/consumer"), 45, 900)
     yield Suite("examples", "examples", ALWAYS, pytest("tests/examples"), 35, 900, LOOP)

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.stacks.stack import Stack
-from tests.support.paths import GUARDIAN
-from tests.support.volumes import thaw_all
+from tests.support.volumes import library_environment, thaw_all
 
 SIZE = 1024  # MiB
 
@@ -24,7 +23,7 @@ class Bases(NamedTuple):
 
 @pytest.fixture(scope="session")
 def bases(disk: str, work: Path) -> Iterator[Bases]:
-    os.environ["LIBFREEZE_GUARDIAN"] = str(GUARDIAN)
+    os.environ.update(library_environment(work))
     with Stack(work) as stack:
         yield Bases(
             stack.filesystem("xfs", stack.linear(disk, SIZE)),

@@ -44,7 +44,7 @@ class Freezer(Waiting):
     def __init__(
         self, paths: Iterable[Path], seconds: int | None = None, policy: str = "fail"
     ) -> None:
-        """`seconds`: the time limit; 0 is no limit, and no guardian."""
+        """`seconds`: the time limit; 0 is no limit."""
         limit = block_timeout() if seconds is None else seconds
         super().__init__(FREEZER, int(1000 * limit), policy, *paths)
 

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from tests.style import manuals
 from tests.style.fetch_ruff import ruff_command
 from tests.support import apt_fetch
 from tests.support.paths import BUILD, ROOT, cache_dir
@@ -18,7 +19,7 @@ PATCHES = re.compile(r"patches/.*(?:\.patch|/COVER)$|tests/mutants/.*\.patch$")
 SPDX = "SPDX-License-" + "Identifier: "
 LICENCES = ("LGPL-2.1-or-later", "GPL-2.0-only")
 CLANG_FORMAT = "14"  # releases disagree on some lines; the tree is formatted by Debian 12's
-SPELLED_RIGHT = "mis,statics,nd,msdos"
+SPELLED_RIGHT = "mis,statics,nd,msdos,bu,te"  # the last two are troff's
 SHELL = r"#!.*\b(?:ba|da)?sh\b"
 
 # Spelled so that this file does not match itself.
@@ -30,7 +31,7 @@ UNWANTED = {
 }
 
 # These are rewritten together with the library and the patches.
-NOT_YET_REWORDED = ("libfreeze/", "include/", "man/", "tools/freezectl/", "patches/")
+NOT_YET_REWORDED = ("patches/",)
 PHRASES = {
     r"\b(?:for|of|to|by|with) wh[o](?:ever)?\b": "name the person or the program",
     r"\bso i[s] (?:it|that)\b": "use a plain sentence with 'also'",
@@ -182,6 +183,20 @@ def links(files: Files) -> Iterator[str]:
                 yield f"{name}: {target} does not exist"
 
 
+def interface(files: Files) -> Iterator[str]:
+    """Looks at header, symbols and manual pages together, if any of them is to be checked."""
+    if any(name.startswith(("include/", "libfreeze/", "man/")) for name in files.own):
+        yield from manuals.interface()
+
+
+def man_pages(files: Files) -> Iterator[str]:
+    if not files.having(".3", ".7", ".8"):
+        return
+    if missing := manuals.missing_formatters():
+        raise Unavailable(f"{missing[0]} is not installed; try: tests/support/setup style")
+    yield from manuals.formatting()
+
+
 def ruff(files: Files, *command: str) -> list[str]:
     try:
         program = ruff_command()
@@ -258,6 +273,8 @@ CHECKS: dict[str, Check] = {
     "executables": executables,
     "white-space": white_space,
     "links": links,
+    "interface": interface,
+    "man-pages": man_pages,
     "codespell": codespell,
     "clang-format": clang_format,
     "ruff": ruff_check,

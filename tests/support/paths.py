@@ -9,7 +9,7 @@ TESTS = ROOT / "tests"
 SUPPORT = TESTS / "support"
 PATCHES = ROOT / "patches"
 BUILD = Path(os.environ.get("LIBFREEZE_BUILD") or ROOT / "build").resolve()
-GUARDIAN = BUILD / "libfreeze/libfreeze-guardian"
+GUARDIAN = BUILD / "libfreeze/guardian/libfreeze-guardian"
 
 
 def cache_dir(*parts: str) -> Path:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.support.paths import GUARDIAN
 from tests.support.process import (
     Failed,
     Program,
@@ -132,6 +133,18 @@ def unmount_below(directory: Path) -> None:
     thaw_below(directory)
     for path in reversed(mounted_below(directory)):
         run("umount", "-l", path, seconds=20)
+
+
+def library_environment(work: Path, guardian: str | Path = GUARDIAN) -> dict[str, str]:
+    """Makes programs use this guardian, and reach it in a directory of the suite.
+
+    In /run/libfreeze a guardian that the host offers would replace the one under test. The library
+    accepts only a program that root owns, which the build directory of another user has not."""
+    directory = work / "run"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if os.stat(guardian).st_uid != 0:
+        guardian = shutil.copy(guardian, work)
+    return {"LIBFREEZE_GUARDIAN": str(guardian), "LIBFREEZE_RUNTIME_DIR": str(directory)}
 
 
 def why_no_filesystem(kind: str) -> str:

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// In turn, every system call of every operation fails, with each possible error, once or
-/// permanently; and an hour passes before each call and each reading of the clock.
-#include "fake_kernel.hpp"
-#include "reports.hpp"
-
-#include <libfreeze/freeze.hpp>
+/// In turn, every system call of every operation fails, with several errors, once or permanently.
+#include "world.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators_all.hpp>
@@ -12,25 +8,28 @@
 #include <cerrno>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
 using libfreeze::FreezeGuard;
-using testing::FakeKernel;
+using testing::Patches;
 using testing::Reports;
+using testing::with_timeout;
+using testing::World;
 
 namespace {
 
-constexpr dev_t ext4 = FakeKernel::ext4;
+constexpr dev_t ext4 = World::ext4;
 
 /// The results that the program got.
 struct Results {
     std::vector<std::error_code> errors;
-    int thawed = 0;     ///< successes of thaw()
-    bool lasted = true; ///< at each success, it had been frozen since the guard was made
+    bool lasted = true; ///< at each success of thaw(), it had been frozen since the guard was made
+    bool frozen = true; ///< at each success of a constructor
 };
 
-using Scenario = std::function<void(FakeKernel&, Results&)>;
+using Scenario = std::function<void(World&, Results&)>;
 
 template <typename Function>
 bool try_call(Results& results, Function&& function) {
@@ -43,328 +42,190 @@ bool try_call(Results& results, Function&& function) {
     }
 }
 
-void thaw(FakeKernel& kernel, FreezeGuard& guard, std::uint64_t thaws_before, Results& results) {
-    auto& filesystem = kernel.filesystems[ext4];
-    const bool frozen = filesystem.frozen && filesystem.thaws == thaws_before;
+std::uint64_t thaws_of(World& world) {
+    return world.filesystems[ext4].thaws;
+}
+
+void freeze(World& world, Results& results, FreezeGuard& guard, const libfreeze::Paths& paths,
+            libfreeze::Options options = {}) {
+    options.timeout = 60s;
+    if (try_call(results, [&] { guard = FreezeGuard(paths, options); })) {
+        results.frozen = results.frozen && world.is_frozen(ext4);
+    }
+}
+
+void thaw(World& world, Results& results, FreezeGuard& guard, std::uint64_t thaws_before) {
+    const bool lasted = world.is_frozen(ext4) && thaws_of(world) == thaws_before;
     if (guard && try_call(results, [&] { guard.thaw(); })) {
-        results.lasted = results.lasted && frozen;
+        results.lasted = results.lasted && lasted;
     }
 }
 
-libfreeze::Options timeout(const FakeKernel& kernel) {
-    libfreeze::Options options;
-    options.timeout = kernel.patched ? 30s : 0s;
-    return options;
-}
-
-/// A new freeze exists, unless its timeout has already expired.
-void check_frozen(FakeKernel& kernel, dev_t superblock) {
-    CHECK((kernel.is_frozen(superblock) || kernel.late_call || kernel.late_reading));
-}
-
-void one_guard(FakeKernel& kernel, Results& results) {
+void one_guard(World& world, Results& results) {
     FreezeGuard guard;
-    if (try_call(results, [&] { guard = FreezeGuard("/srv/dir", timeout(kernel)); })) {
-        check_frozen(kernel, ext4);
-    }
-    if (guard && kernel.patched) {
-        try_call(results, [&] { guard.extend(20s); });
-    }
-    thaw(kernel, guard, 0, results);
-}
-
-void through_a_fifo(FakeKernel& kernel, Results& results) {
-    FreezeGuard guard;
-    try_call(results, [&] { guard = FreezeGuard("/srv/dir/fifo"); });
-    thaw(kernel, guard, 0, results);
-}
-
-void destructor_only(FakeKernel& kernel, Results& results) {
-    try_call(results, [&] { const FreezeGuard guard("/srv", timeout(kernel)); });
-}
-
-void two_guards(FakeKernel& kernel, Results& results) {
-    FreezeGuard first;
-    FreezeGuard second;
-    try_call(results, [&] { first = FreezeGuard("/srv", timeout(kernel)); });
-    try_call(results, [&] { second = FreezeGuard("/bind"); });
-    const std::uint64_t thaws_before_second = kernel.filesystems[ext4].thaws;
-    thaw(kernel, first, 0, results);
-    thaw(kernel, second, thaws_before_second, results);
-}
-
-/// The second is in an image file on the first.
-void stacked_group(FakeKernel& kernel, Results& results) {
-    constexpr dev_t loop = 0x700;
-    kernel.mount("/image", loop, "loop0");
-    kernel.files["/srv/image"] = {S_IFREG, ext4, ext4, 0, 30};
-    kernel.sysfs["/sys/dev/block/7:0/loop/backing_file"] = "/srv/image\n";
-    kernel.stacked = {{loop, {ext4}}};
-    FreezeGuard guard;
-    if (try_call(results, [&] { guard = FreezeGuard({"/srv", "/image"}, timeout(kernel)); })) {
-        check_frozen(kernel, ext4);
-        check_frozen(kernel, loop);
-    }
-    thaw(kernel, guard, 0, results);
-    CHECK(kernel.stuck == 0);
-}
-
-void independent_group(FakeKernel& kernel, Results& results) {
-    try_call(results, [&] { FreezeGuard({"/srv", "/pool"}, timeout(kernel)).thaw(); });
-}
-
-void released_and_adopted(FakeKernel& kernel, Results& results) {
-    FreezeGuard guard;
-    if (try_call(results, [&] { guard = FreezeGuard("/srv"); })) {
-        guard.release();
-        // So that nothing stays frozen intentionally if the library's adopt fails.
-        for (int attempt = 0; attempt < 2 && !guard; ++attempt) {
-            try_call(results, [&] { guard = FreezeGuard::adopt("/srv"); });
-        }
-        if (!guard) {
-            kernel.foreign_thaw(kernel.process, ext4);
-        }
-    }
-    thaw(kernel, guard, 0, results);
-}
-
-void guarded_group(FakeKernel& kernel, Results& results) {
-    libfreeze::Options options;
-    options.timeout = 30s;
-    options.guardian = libfreeze::UseGuardian::always;
-    FreezeGuard guard;
-    try_call(results, [&] { guard = FreezeGuard({"/srv", "/pool"}, options); });
+    freeze(world, results, guard, "/srv/dir");
+    const std::uint64_t thaws = thaws_of(world);
     if (guard) {
         try_call(results, [&] { guard.extend(20s); });
     }
-    thaw(kernel, guard, 0, results);
+    thaw(world, results, guard, thaws);
 }
 
-void thawed_by_another(FakeKernel& kernel, Results& results) {
+void destructor_only(World& world, Results& results) {
+    FreezeGuard guard;
+    freeze(world, results, guard, "/srv");
+}
+
+void two_guards(World& world, Results& results) {
     FreezeGuard first;
     FreezeGuard second;
-    const bool made = try_call(results, [&] { first = FreezeGuard("/srv"); });
-    try_call(results, [&] { second = FreezeGuard("/srv"); });
-    kernel.foreign_thaw(300, ext4);
-    Results ignored;
-    thaw(kernel, first, 0, made ? results : ignored);
-    thaw(kernel, second, 0, results);
+    freeze(world, results, first, "/srv");
+    const std::uint64_t thaws = thaws_of(world);
+    freeze(world, results, second, "/bind");
+    const std::uint64_t later_thaws = thaws_of(world);
+    thaw(world, results, first, thaws);
+    thaw(world, results, second, later_thaws);
+}
+
+void stacked_set(World& world, Results& results) {
+    constexpr dev_t loop = 0x700;
+    world.mount("/image", loop, "loop0");
+    world.files["/srv/image"] = {S_IFREG, ext4, ext4, 0, world.files["/srv"].mount_id, 77};
+    world.add_loop(loop, "loop0", "/srv/image");
+    world.stacked = {{loop, {ext4}}};
+    FreezeGuard guard;
+    freeze(world, results, guard, {"/srv", "/image"});
+    const std::uint64_t thaws = thaws_of(world);
+    thaw(world, results, guard, thaws);
+}
+
+void bounded(World& world, Results& results) {
+    FreezeGuard guard;
+    libfreeze::Options options;
+    options.acquire_timeout = 60s;
+    freeze(world, results, guard, {"/srv", "/pool"}, options);
+    const std::uint64_t thaws = thaws_of(world);
+    thaw(world, results, guard, thaws);
+}
+
+void kept(World& world, Results& results) {
+    FreezeGuard guard;
+    freeze(world, results, guard, "/srv");
+    const std::uint64_t thaws = thaws_of(world);
+    const libfreeze::HoldId id = guard.id();
+    if (guard && try_call(results, [&] { guard.keep(); })) {
+        try_call(results, [&] { libfreeze::extend(id, 30s); });
+        try_call(results, [&] { guard = FreezeGuard::adopt(id); });
+    }
+    thaw(world, results, guard, thaws);
+    if (!id.text.empty() && world.patches != Patches::all) {
+        // So that nothing stays frozen on purpose, whatever failed.
+        world.failing_call.reset();
+        for (int attempt = 0; attempt < 3; ++attempt) {
+            std::error_code ignored;
+            libfreeze::thaw(id, ignored);
+        }
+    }
+}
+
+void inspected(World& world, Results& results) {
+    FreezeGuard guard;
+    freeze(world, results, guard, "/srv");
+    const std::uint64_t thaws = thaws_of(world);
+    try_call(results, [] { (void)libfreeze::inspect({"/srv"}); });
+    try_call(results, [] { (void)libfreeze::plan({"/pool"}); });
+    try_call(results, [] { (void)libfreeze::probe("/srv"); });
+    thaw(world, results, guard, thaws);
 }
 
 std::vector<int> errors_of(const std::string& call) {
-    if (call == "openat") {
-        return {ENOENT, EACCES, ELOOP, ENOTDIR, EMFILE, ENFILE, ENOMEM, EIO, EPERM};
+    if (call == "openat" || call == "connect" || call == "start_guardian") {
+        return {EACCES, EMFILE};
     }
-    if (call == "fstat") {
-        return {EIO, ENOMEM, EOVERFLOW};
+    if (call == "FITHAW" || call == "FSFREEZE_THAW") {
+        return {EIO};
     }
-    if (call == "mount_id" || call == "mounts") {
-        return {ENOSYS, ENOENT, ENOMEM};
+    if (call == "FIFREEZE_FD") {
+        return {EIO, EPERM};
     }
-    if (call == "read_file" || call == "list_directory") {
-        return {EACCES, EMFILE, ENOMEM}; // ENOENT is a valid result
-    }
-    if (call == "start_guardian") {
-        return {ENOENT, EACCES, EMFILE, ENOMEM, EAGAIN, EPIPE, ETIMEDOUT};
-    }
-    if (call == "ask_guardian") {
-        return {EPIPE, ECONNRESET};
-    }
-    if (call == "FITHAW") {
-        return {EPERM, EIO, ENOMEM};
-    }
-    if (call == "FIFREEZE_RESET_TIMEOUT") {
-        return {EPERM, EACCES};
-    }
-    return {EPERM, EOPNOTSUPP, ENOMEM, EOVERFLOW, EIO, ENOSPC, EROFS};
+    return {EIO};
 }
 
-void check_results(FakeKernel& kernel, const Results& results) {
-    CHECK(kernel.open_files.empty());
+/// A guardian thaws a while after its last connection has closed.
+void check_results(World& world, const Results& results) {
+    for (const auto& [superblock, filesystem] : world.filesystems) {
+        CHECK(world.is_soon(false, superblock));
+    }
+    CHECK(world.open_files.empty());
     CHECK(results.lasted);
-    const bool thaw_cannot_work =
-        kernel.sticky && kernel.calls[*kernel.failing_call].name == "FITHAW";
-    if (thaw_cannot_work) { // then each guard must have reported it
-        CHECK(results.errors.size() + Reports::all().size() > 0);
-    } else {
-        for (const auto& [superblock, filesystem] : kernel.filesystems) {
-            CHECK_FALSE(filesystem.frozen);
-            CHECK(kernel.holds_of(kernel.process, superblock) == 0);
-        }
-    }
+    CHECK(results.frozen);
 }
 
-/// Runs the scenario for each of its calls and each error of that call, once or permanently.
-void fail_everywhere(bool patched, const Scenario& scenario) {
+std::vector<std::string> names_of_calls(Patches patches, const Scenario& scenario) {
+    World world(patches);
+    Results results;
+    scenario(world, results);
     std::vector<std::string> names;
-    {
-        FakeKernel kernel;
-        kernel.patched = patched;
-        Results results;
-        scenario(kernel, results);
-        for (const auto& call : kernel.calls) {
-            names.push_back(call.name);
-        }
-        REQUIRE_FALSE(kernel.is_frozen(ext4));
+    for (const testing::Call& call : world.calls) {
+        names.push_back(call.name);
     }
+    CHECK(results.errors.empty());
+    check_results(world, results);
+    return names;
+}
+
+/// What a program can do without: it is not told then.
+bool is_thaw(const std::string& name) {
+    return name == "FITHAW" || name == "FSFREEZE_THAW";
+}
+
+void fail_everywhere(Patches patches, const Scenario& scenario) {
+    const std::vector<std::string> names = names_of_calls(patches, scenario);
     for (std::size_t number = 0; number < names.size(); ++number) {
         for (const int error : errors_of(names[number])) {
             for (const bool sticky : {false, true}) {
-                const Reports reports;
-                FakeKernel kernel;
-                kernel.patched = patched;
-                kernel.failing_call = number;
-                kernel.failing_errno = error;
-                kernel.sticky = sticky;
+                if (is_thaw(names[number]) && sticky) {
+                    continue; // nothing can thaw then
+                }
+                World world(patches);
+                world.failing_call = number;
+                world.failing_errno = error;
+                world.sticky = sticky;
                 INFO("call " << number << ", " << names[number] << ", error " << error
-                             << (sticky ? " for good" : " once")
-                             << (patched ? ", patched" : ", stock"));
+                             << (sticky ? " permanently" : " once"));
                 Results results;
-                scenario(kernel, results);
-                check_results(kernel, results);
+                scenario(world, results);
+                check_results(world, results);
             }
         }
     }
 }
 
-void check_late(FakeKernel& kernel, const Scenario& scenario) {
-    const Reports reports;
-    Results results;
-    scenario(kernel, results);
-    CHECK((kernel.late_call || kernel.readings > *kernel.late_reading));
-    check_results(kernel, results);
-}
-
-void be_late_everywhere(bool patched, const Scenario& scenario) {
-    FakeKernel punctual;
-    punctual.patched = patched;
-    Results results;
-    scenario(punctual, results);
-    for (std::size_t number = 0; number < punctual.calls.size(); ++number) {
-        FakeKernel kernel;
-        kernel.patched = patched;
-        kernel.late_call = number;
-        INFO("late: call " << number << ", " << punctual.calls[number].name);
-        check_late(kernel, scenario);
-    }
-    for (std::size_t number = 0; number < punctual.readings; ++number) {
-        FakeKernel kernel;
-        kernel.patched = patched;
-        kernel.late_reading = number;
-        INFO("late: reading " << number << " of the clock");
-        check_late(kernel, scenario);
-    }
-}
-
-/// The failures that can happen at any point of a scenario.
-void trouble_everywhere(bool patched, const Scenario& scenario) {
-    fail_everywhere(patched, scenario);
-    be_late_everywhere(patched, scenario);
-}
-
 } // namespace
 
-TEST_CASE("no failing call leaves anything frozen or open, or is reported as success") {
-    const bool patched = GENERATE(false, true);
+TEST_CASE("no failing call leaves anything frozen or open, or is reported as success", "[long]") {
+    const Patches patches = GENERATE(Patches::none, Patches::timeouts, Patches::all);
     SECTION("one guard") {
-        trouble_everywhere(patched, one_guard);
-    }
-    SECTION("through a FIFO") {
-        trouble_everywhere(patched, through_a_fifo);
+        fail_everywhere(patches, one_guard);
     }
     SECTION("destructor only") {
-        trouble_everywhere(patched, destructor_only);
+        fail_everywhere(patches, destructor_only);
     }
     SECTION("two guards") {
-        trouble_everywhere(patched, two_guards);
+        fail_everywhere(patches, two_guards);
     }
-    SECTION("stacked group") {
-        trouble_everywhere(patched, stacked_group);
+    SECTION("stacked set") {
+        fail_everywhere(patches, stacked_set);
     }
-    SECTION("independent group") {
-        trouble_everywhere(patched, independent_group);
+    SECTION("with limits") {
+        fail_everywhere(patches, bounded);
     }
-    SECTION("released and adopted") {
-        trouble_everywhere(patched, released_and_adopted);
+    SECTION("kept and adopted") {
+        if (patches != Patches::all) {
+            fail_everywhere(patches, kept);
+        }
     }
-    SECTION("guarded group") {
-        trouble_everywhere(patched, guarded_group);
+    SECTION("inspected") {
+        fail_everywhere(patches, inspected);
     }
-    SECTION("thawed by another") {
-        trouble_everywhere(patched, thawed_by_another);
-    }
-}
-
-TEST_CASE("a failed thaw can be repeated") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    const int error = GENERATE(EIO, EPERM);
-    FreezeGuard guard("/srv");
-    kernel.failing_call = kernel.calls.size();
-    kernel.failing_errno = error;
-    std::error_code code;
-    guard.thaw(code);
-    CHECK(code == std::error_code(error, std::system_category()));
-    CHECK(guard);
-    CHECK(kernel.is_frozen(ext4));
-    guard.thaw();
-    CHECK_FALSE(kernel.is_frozen(ext4));
-}
-
-TEST_CASE("a destructor tries to thaw twice") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    const Reports reports;
-    {
-        const FreezeGuard guard("/srv");
-        kernel.failing_call = kernel.calls.size();
-        kernel.failing_errno = EIO;
-    }
-    CHECK_FALSE(kernel.is_frozen(ext4));
-    CHECK(Reports::all().empty());
-}
-
-TEST_CASE("a destructor that cannot thaw reports that the filesystem is still frozen") {
-    FakeKernel kernel;
-    const Reports reports;
-    {
-        const FreezeGuard guard("/srv");
-        kernel.failing_call = kernel.calls.size();
-        kernel.failing_errno = EIO;
-        kernel.sticky = true;
-    }
-    REQUIRE(Reports::all().size() == 1);
-    const std::string text = Reports::all().front().what();
-    CAPTURE(text);
-    CHECK(text.find("cannot thaw '/srv' (ext4): it is still frozen") == 0);
-}
-
-TEST_CASE("a guard that failed to thaw does not keep the others' freeze") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    const Reports reports;
-    FreezeGuard stays("/srv");
-    {
-        const FreezeGuard goes("/srv");
-        kernel.failing_call = kernel.calls.size();
-        kernel.failing_errno = EPERM;
-        kernel.sticky = true;
-    }
-    CHECK(Reports::all().size() == 1);
-    CHECK(kernel.is_frozen(ext4));
-    kernel.failing_call.reset();
-    stays.thaw();
-    CHECK_FALSE(kernel.is_frozen(ext4));
-}
-
-TEST_CASE("guards work without a mount table, with shorter messages") {
-    FakeKernel kernel;
-    kernel.failing_errno = ENOENT;
-    kernel.failing_call = 1;
-    kernel.sticky = true;
-    FreezeGuard guard("/srv/dir");
-    REQUIRE(kernel.calls[1].name == "mounts");
-    CHECK(guard.filesystem().mountpoint.empty());
-    CHECK(kernel.is_frozen(ext4));
-    guard.thaw();
 }

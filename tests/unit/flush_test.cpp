@@ -30,13 +30,19 @@ Options with_budget(std::chrono::milliseconds budget) {
     return options;
 }
 
+/// It has freeze descriptors, so that no guardian is needed and the clock moves on request.
+class Kernel final : public FakeKernel {
+public:
+    Kernel() { patches = testing::Patches::all; }
+};
+
 /// Each syncfs takes the next of these times, and a freeze a second.
 void let_take(FakeKernel& kernel, Times times) {
     kernel.on_request = [&kernel, times = std::move(times),
                          next = std::size_t(0)](const std::string& name, dev_t /*unused*/) mutable {
         if (name == "syncfs") {
             kernel.advance(times.at(next++));
-        } else if (name == "FIFREEZE") {
+        } else if (name == "FIFREEZE_FD") {
             kernel.advance(1s);
         }
     };
@@ -45,7 +51,7 @@ void let_take(FakeKernel& kernel, Times times) {
 } // namespace
 
 TEST_CASE("rounds repeat until one is short or not much shorter, or the time is up") {
-    FakeKernel kernel;
+    Kernel kernel;
     struct Row {
         Times times;
         std::chrono::milliseconds budget;
@@ -58,7 +64,7 @@ TEST_CASE("rounds repeat until one is short or not much shorter, or the time is 
                               Row{{6000ms, 4000ms}, 10s, 2},             // over
                               Row{{60000ms}, 10s, 1},                    //
                               Row{{60000ms, 30000ms, 15000ms}, 100s, 3}, //
-                              Row{{}, 0ms, 0}, Row{{}, -1ms, 0});        // off
+                              Row{{}, 0ms, 0});                          // off
     let_take(kernel, row.times);
     const FreezeGuard guard("/srv", with_budget(row.budget));
     CHECK(kernel.count("syncfs") == row.rounds);
@@ -71,7 +77,7 @@ TEST_CASE("rounds repeat until one is short or not much shorter, or the time is 
 }
 
 TEST_CASE("all filesystems are written out at the same time, before any is frozen") {
-    FakeKernel kernel;
+    Kernel kernel;
     std::mutex mutex;
     std::condition_variable arrived;
     int waiting = 0;
@@ -91,7 +97,7 @@ TEST_CASE("all filesystems are written out at the same time, before any is froze
 }
 
 TEST_CASE("a filesystem that cannot be written out is not frozen, and the error names it") {
-    FakeKernel kernel;
+    Kernel kernel;
     const int error = GENERATE(EIO, ENOSPC, EDQUOT);
     kernel.failing_errno = error;
     kernel.failing_request = [](const std::string& name, dev_t superblock) {
@@ -104,14 +110,14 @@ TEST_CASE("a filesystem that cannot be written out is not frozen, and the error 
         const std::string text = caught.what();
         INFO(text);
         CHECK(caught.code() == std::error_code(error, std::system_category()));
-        CHECK(text.find("cannot freeze '/pool' (btrfs): not all that was written") == 0);
+        CHECK(text.find("cannot freeze '/pool' (btrfs): dirty data cannot be written") == 0);
     }
-    CHECK(kernel.count("FIFREEZE") == 0);
+    CHECK(kernel.count("FIFREEZE_FD") == 0);
     CHECK(kernel.open_files.empty());
 }
 
 TEST_CASE("an interrupted syncfs is repeated") {
-    FakeKernel kernel;
+    Kernel kernel;
     kernel.failing_errno = EINTR;
     kernel.on_request = [&](const std::string& name, dev_t /*unused*/) {
         if (name == "syncfs" && !kernel.failing_call) {
@@ -123,22 +129,21 @@ TEST_CASE("an interrupted syncfs is repeated") {
 }
 
 TEST_CASE("a suspended filesystem is not written out, because that would block") {
-    FakeKernel kernel;
-    kernel.patched = true;
+    Kernel kernel;
     constexpr dev_t mapped = 0xfd00;
     kernel.mount("/volume", mapped, "dm-0");
-    kernel.sysfs["/sys/dev/block/253:0/dm/suspended"] = "1\n";
+    kernel.texts["/sys/dev/block/253:0/dm/suspended"] = "1\n";
     { const FreezeGuard guard({"/srv", "/volume"}); }
     CHECK(kernel.requested("syncfs") == std::vector{ext4});
     { const FreezeGuard guard("/volume"); }
     CHECK(kernel.count("syncfs") == 1);
-    kernel.sysfs["/sys/dev/block/253:0/dm/suspended"] = "0\n";
+    kernel.texts["/sys/dev/block/253:0/dm/suspended"] = "0\n";
     { const FreezeGuard guard("/volume"); }
     CHECK(kernel.count("syncfs") == 2);
 }
 
 TEST_CASE("a filesystem that a guard of this process holds is not written out again") {
-    FakeKernel kernel;
+    Kernel kernel;
     const FreezeGuard first("/srv");
     const FreezeGuard second("/srv");
     const FreezeGuard third({"/bind", "/pool"});
@@ -146,7 +151,7 @@ TEST_CASE("a filesystem that a guard of this process holds is not written out ag
 }
 
 TEST_CASE("a guard reports its times") {
-    FakeKernel kernel;
+    Kernel kernel;
     let_take(kernel, {500ms, 5ms});
     CHECK(FreezeGuard().stats().frozen == 0ns);
     FreezeGuard guard("/srv");
@@ -155,19 +160,8 @@ TEST_CASE("a guard reports its times") {
     CHECK(guard.stats().flushing == 505ms);
     CHECK(guard.stats().freezing == 1s);
     CHECK(guard.stats().frozen == 3s);
-    const bool released = GENERATE(false, true);
-    if (released) {
-        guard.release();
-    } else {
-        guard.thaw();
-    }
+    guard.thaw();
     kernel.advance(5s);
     CHECK(guard.stats().frozen == 3s);
     CHECK(guard.stats().freezing == 1s);
-    if (released) {
-        FreezeGuard again = FreezeGuard::adopt("/srv");
-        kernel.advance(2s);
-        CHECK(again.stats().frozen == 2s);
-        CHECK(again.stats().flush_rounds == 0);
-    }
 }

@@ -1,540 +1,486 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "calls.hpp"
-#include "fake_kernel.hpp"
-#include "reports.hpp"
-
-#include <libfreeze/freeze.hpp>
+/// One guard, and several on one filesystem, by each kind of hold.
+#include "world.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators_all.hpp>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <cerrno>
-#include <memory>
+#include <optional>
 #include <stdexcept>
-#include <string>
 #include <thread>
-#include <vector>
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace std::chrono_literals;
 using libfreeze::errc;
 using libfreeze::FreezeGuard;
+using libfreeze::HoldId;
 using libfreeze::Options;
 using testing::code_of;
-using testing::FakeKernel;
+using testing::message_of;
+using testing::Patches;
 using testing::Reports;
 using testing::with_timeout;
+using testing::World;
 
 namespace {
 
-constexpr dev_t ext4 = FakeKernel::ext4;
+constexpr dev_t ext4 = World::ext4;
 
-/// The argument of the last request of that name.
-std::int64_t last_argument(const FakeKernel& kernel, const std::string& name) {
-    for (auto call = kernel.calls.rbegin(); call != kernel.calls.rend(); ++call) {
-        if (call->name == name) {
-            return call->argument;
-        }
-    }
-    FAIL("no call of " << name);
-    return 0;
+bool is_readable(int fd, int timeout_ms) {
+    pollfd entry{fd, POLLIN, 0};
+    return ::poll(&entry, 1, timeout_ms) == 1;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+    INFO(text);
+    return text.find(part) != std::string::npos;
 }
 
 } // namespace
 
-static_assert(!std::is_copy_constructible_v<FreezeGuard> &&
-              !std::is_copy_assignable_v<FreezeGuard>);
-static_assert(std::is_nothrow_move_constructible_v<FreezeGuard> &&
-              std::is_nothrow_move_assignable_v<FreezeGuard>);
-static_assert(std::is_final_v<FreezeGuard> && std::is_nothrow_default_constructible_v<FreezeGuard>);
-
 TEST_CASE("a guard freezes, and thaws when it is destroyed") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    const Reports reports;
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     {
         const FreezeGuard guard("/srv/dir");
-        CHECK(kernel.is_frozen(ext4));
         CHECK(guard);
-        CHECK(guard.filesystem().mountpoint == "/srv");
-        CHECK(guard.filesystem().source == "/dev/sda1");
+        CHECK(world.is_frozen(ext4));
+        REQUIRE(guard.filesystems().size() == 1);
+        CHECK(guard.filesystems().front().mountpoint == "/srv");
+        CHECK(guard.filesystems().front().device == ext4);
+        CHECK(guard.id().text.size() == 16);
     }
-    CHECK_FALSE(kernel.is_frozen(ext4));
-    CHECK(kernel.open_files.empty());
-    CHECK(Reports::all().empty());
+    CHECK_FALSE(world.is_frozen(ext4));
 }
 
 TEST_CASE("thaw thaws and empties the guard") {
-    FakeKernel kernel;
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     FreezeGuard guard("/srv");
     guard.thaw();
     CHECK_FALSE(guard);
-    CHECK_FALSE(kernel.is_frozen(ext4));
-    CHECK(kernel.open_files.empty());
+    CHECK_FALSE(world.is_frozen(ext4));
+    CHECK(guard.filesystems().empty());
+    CHECK(guard.descriptor() < 0);
+    CHECK(world.open_files.empty());
+}
+
+TEST_CASE("an open file names its filesystem") {
+    World world;
+    const int fd = world.openat(AT_FDCWD, "/srv/dir", O_PATH);
+    FreezeGuard guard{libfreeze::Fd(fd)};
+    world.close(fd);
+    CHECK(world.is_frozen(ext4));
 }
 
 TEST_CASE("calls of an empty guard throw logic_error") {
+    const World world;
     FreezeGuard guard;
     std::error_code error;
-    CHECK_FALSE(guard);
     CHECK_THROWS_AS(guard.thaw(), std::logic_error);
     CHECK_THROWS_AS(guard.thaw(error), std::logic_error);
-    CHECK_THROWS_AS(guard.extend(10s), std::logic_error);
-    CHECK_THROWS_AS(guard.extend(10s, error), std::logic_error);
-    CHECK_THROWS_AS(guard.filesystem(), std::logic_error);
-    guard.release();
+    CHECK_THROWS_AS(guard.extend(1s), std::logic_error);
+    CHECK_THROWS_AS(guard.keep(), std::logic_error);
+    CHECK_THROWS_AS(FreezeGuard(std::vector<std::filesystem::path>{}), std::logic_error);
 }
 
-TEST_CASE("moving a guard moves its freeze") {
-    FakeKernel kernel;
-    const Reports reports;
+TEST_CASE("moving a guard moves its hold") {
+    World world;
     FreezeGuard first("/srv");
     FreezeGuard second(std::move(first));
-    CHECK_FALSE(first); // NOLINT(bugprone-use-after-move): that is the test
-    CHECK(kernel.is_frozen(ext4));
-    second = FreezeGuard("/pool");
-    CHECK_FALSE(kernel.is_frozen(ext4));
-    CHECK(kernel.is_frozen(FakeKernel::btrfs));
-    second.thaw();
-    CHECK(Reports::all().empty());
+    CHECK(second);
+    FreezeGuard third;
+    third = std::move(second);
+    CHECK(world.is_frozen(ext4));
+    third = FreezeGuard();
+    CHECK_FALSE(world.is_frozen(ext4));
 }
 
-TEST_CASE("a timeout is rounded up to whole seconds, at least two") {
-    FakeKernel kernel;
-    struct Row {
-        std::chrono::milliseconds asked;
-        std::int64_t given;
+TEST_CASE("an invalid option freezes nothing and says why") {
+    World world;
+    const auto refused = [](const Options& options) {
+        return code_of([&] { const FreezeGuard guard("/srv", options); });
     };
-    const auto row = GENERATE(Row{1ms, 2}, Row{1s, 2}, Row{1999ms, 2}, Row{2s, 2}, Row{2001ms, 3},
-                              Row{30s, 30}, Row{libfreeze::max_timeout, 31536000});
-    FreezeGuard guard("/srv", with_timeout(row.asked));
-    CHECK(last_argument(kernel, "FIFREEZE_TIMEOUT") == row.given);
-    guard.extend(row.asked);
-    CHECK(last_argument(kernel, "FIFREEZE_RESET_TIMEOUT") == row.given);
-    CHECK(kernel.count("FIFREEZE") == 0);
-    guard.thaw();
+    const std::error_code out_of_range(ERANGE, std::system_category());
+    CHECK(refused(with_timeout(-1ms)) == out_of_range);
+    CHECK(refused(with_timeout(libfreeze::max_timeout + 1ms)) == out_of_range);
+    Options options;
+    options.acquire_timeout = -1ms;
+    CHECK(refused(options) == out_of_range);
+    options = {};
+    options.comment = std::string(32, 'x');
+    CHECK_THROWS_AS(FreezeGuard("/srv", options), std::logic_error);
+    CHECK(world.count("FIFREEZE") == 0);
+    CHECK_FALSE(world.is_frozen(ext4));
 }
 
-TEST_CASE("without a timeout FIFREEZE is used, without an argument") {
-    FakeKernel kernel;
-    { const FreezeGuard guard("/srv"); }
-    CHECK(kernel.count("FIFREEZE") == 1);
-    CHECK(kernel.count("FIFREEZE_TIMEOUT") == 0);
-    CHECK(last_argument(kernel, "FIFREEZE") == 0);
-    CHECK(last_argument(kernel, "FITHAW") == 0);
-}
-
-TEST_CASE("an invalid timeout freezes nothing") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    const auto timeout = GENERATE(-1ms, -30s, std::chrono::milliseconds::min(),
-                                  std::chrono::milliseconds::max(), libfreeze::max_timeout + 1ms);
-    CHECK(code_of([&] { const FreezeGuard guard("/srv", with_timeout(timeout)); }) ==
-          std::error_code(ERANGE, std::system_category()));
-    CHECK(kernel.calls.empty());
-    CHECK_THROWS_AS(FreezeGuard::adopt("/srv", with_timeout(timeout)), std::system_error);
-    CHECK(kernel.calls.empty());
-}
-
-TEST_CASE("extend with a zero, negative or huge timeout changes nothing") {
-    FakeKernel kernel;
-    FreezeGuard guard("/srv", with_timeout(10s));
-    const std::size_t resets = kernel.count("FIFREEZE_RESET_TIMEOUT");
-    for (const std::chrono::milliseconds timeout : {0ms, -1ms, std::chrono::milliseconds::max()}) {
-        CHECK(code_of([&] { guard.extend(timeout); }) == std::errc::result_out_of_range);
-    }
-    CHECK(kernel.count("FIFREEZE_RESET_TIMEOUT") == resets);
-    guard.thaw();
-}
-
-TEST_CASE("on a stock kernel a timeout without a guardian is refused before anything is frozen") {
-    FakeKernel kernel;
-    kernel.patched = false;
-    libfreeze::Options options = with_timeout(30s);
-    options.guardian = libfreeze::UseGuardian::never;
-    std::error_code error;
-    const FreezeGuard guard("/srv", options, error);
+TEST_CASE("a deadline thaws, wakes the descriptor, and the guard has expired") {
+    World world(GENERATE(Patches::none, Patches::timeouts));
+    FreezeGuard guard("/srv", with_timeout(80ms));
+    CHECK_FALSE(is_readable(guard.descriptor(), 0));
+    CHECK(is_readable(guard.descriptor(), 5000));
+    CHECK(world.is_soon(false, ext4));
+    CHECK(code_of([&] { guard.extend(1s); }) == errc::expired);
+    CHECK(is_readable(guard.descriptor(), 0));
+    CHECK(contains(message_of([&] { guard.thaw(); }), "its deadline has passed"));
     CHECK_FALSE(guard);
-    CHECK(error == errc::unsupported_by_kernel);
-    CHECK(error == std::error_code(ENOTTY, std::system_category()));
-    CHECK(kernel.count("FIFREEZE") + kernel.count("FIFREEZE_TIMEOUT") == 0);
-    CHECK(kernel.filesystems[ext4].thaws == 0);
 }
 
-TEST_CASE("on a stock kernel extend fails and the guard keeps its freeze") {
-    FakeKernel kernel;
-    kernel.patched = false;
+TEST_CASE("extend moves the deadline, and zero removes it") {
+    World world(GENERATE(Patches::none, Patches::timeouts));
+    FreezeGuard guard("/srv", with_timeout(100ms));
+    guard.extend(10s);
+    std::this_thread::sleep_for(150ms);
+    CHECK(world.is_frozen(ext4));
+    guard.extend(60ms);
+    guard.extend(0ms);
+    std::this_thread::sleep_for(120ms);
+    CHECK(world.is_frozen(ext4));
+    CHECK_NOTHROW(guard.thaw());
+}
+
+TEST_CASE("a thaw without libfreeze is found out by thaw, extend and keep") {
+    World world(GENERATE(Patches::none, Patches::timeouts));
     FreezeGuard guard("/srv");
-    CHECK(code_of([&] { guard.extend(30s); }) == errc::unsupported_by_kernel);
-    CHECK(kernel.is_frozen(ext4));
-    guard.thaw();
-}
-
-TEST_CASE("on a stock kernel a guard does not thaw another process's freeze") {
-    FakeKernel kernel;
-    kernel.patched = false;
-    REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
-    std::error_code error;
-    { const FreezeGuard guard("/srv", error); }
-    CHECK(error == errc::already_frozen);
-    CHECK(kernel.is_frozen(ext4));
-}
-
-TEST_CASE("extend and thaw report a freeze that timed out as expired") {
-    FakeKernel kernel;
-    const Reports reports;
-    {
-        FreezeGuard guard("/srv", with_timeout(10s));
-        kernel.advance(10s);
-        CHECK(code_of([&] { guard.extend(10s); }) == errc::expired);
-        CHECK(guard);
-        std::error_code error;
-        guard.thaw(error);
-        CHECK(error == errc::expired);
+    world.foreign_thaw(300, ext4);
+    if (world.patches != Patches::none) {
+        world.foreign_thaw(300, ext4);
+    }
+    REQUIRE_FALSE(world.is_frozen(ext4));
+    SECTION("thaw") {
+        CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
+    }
+    SECTION("extend") {
+        // Where the check takes long, extend() does not wait for it, and the descriptor wakes.
+        const std::error_code first = code_of([&] { guard.extend(1s); });
+        CHECK((first == errc::expired || is_readable(guard.descriptor(), 5000)));
+        CHECK(code_of([&] { guard.extend(1s); }) == errc::expired);
+    }
+    SECTION("keep") {
+        CHECK(code_of([&] { guard.keep(); }) == errc::expired);
         CHECK_FALSE(guard);
     }
-    CHECK(Reports::all().empty());
-    CHECK(kernel.open_files.empty());
+    CHECK(world.is_soon(false, ext4));
 }
 
-TEST_CASE("extend keeps a freeze beyond its first deadline") {
-    FakeKernel kernel;
-    FreezeGuard guard("/srv", with_timeout(10s));
-    for (int i = 0; i < 10; ++i) {
-        kernel.advance(5s);
-        guard.extend(10s);
-    }
-    kernel.advance(9s);
-    guard.thaw();
-    CHECK(kernel.filesystems[ext4].thaws == 1);
-}
-
-TEST_CASE("a freeze that an administrator thaws has expired") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    FreezeGuard guard("/srv");
-    REQUIRE(kernel.foreign_thaw(200, ext4) == 0);
-    const auto error = code_of([&] { guard.thaw(); });
-    CHECK(error == errc::expired);
-    CHECK(error == std::error_code(EINVAL, std::system_category()));
-}
-
-TEST_CASE("a late thaw does not end another process's freeze") {
-    FakeKernel kernel;
-    FreezeGuard guard("/srv", with_timeout(10s));
-    REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
-    kernel.advance(10s);
-    CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
-    CHECK(kernel.holds_of(200, ext4) == 1);
-    CHECK(kernel.is_frozen(ext4));
-}
-
-TEST_CASE("a destructor reports an expired freeze once, unless the caller got the error before") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    const Reports reports;
-    {
-        const FreezeGuard guard("/srv");
-        REQUIRE(kernel.foreign_thaw(200, ext4) == 0);
-    }
-    REQUIRE(Reports::all().size() == 1);
-    CHECK(Reports::all().front().code() == errc::expired);
-    Reports::all().clear();
-    if (kernel.patched) {
-        FreezeGuard guard("/srv", with_timeout(10s));
-        kernel.advance(10s);
-        CHECK_THROWS_AS(guard.extend(1s), std::system_error);
-    }
-    CHECK(Reports::all().empty());
-}
-
-TEST_CASE("an assignment to a guard whose freeze expired reports it") {
-    FakeKernel kernel;
-    const Reports reports;
-    FreezeGuard guard("/srv", with_timeout(10s));
-    kernel.advance(10s);
-    guard = FreezeGuard();
-    CHECK(Reports::all().size() == 1);
-}
-
-TEST_CASE("set_failure_handler returns the previous handler; the default one writes a line to "
-          "standard error") {
-    FakeKernel kernel;
-    CHECK(libfreeze::set_failure_handler(nullptr) == nullptr);
-    const std::string stderr_path = GENERATE("/pool", "/srv/dir/file", "");
-    if (!stderr_path.empty()) {
-        kernel.open_as(STDERR_FILENO, stderr_path);
-    }
-    std::array<int, 2> ends{};
-    REQUIRE(::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) == 0);
-    const int saved = ::dup(STDERR_FILENO);
-    ::dup2(ends[1], STDERR_FILENO);
-    {
-        libfreeze::Options options = with_timeout(10s);
-        options.allow_self_deadlock = true;
-        const FreezeGuard guard("/srv", options);
-        kernel.advance(10s);
-    }
-    ::dup2(saved, STDERR_FILENO);
-    std::array<char, 4096> buffer{};
-    const auto length = ::read(ends[0], buffer.data(), buffer.size());
-    for (const int fd : {ends[0], ends[1], saved}) {
-        ::close(fd);
-    }
-    if (stderr_path == "/pool") {
-        const std::string line(buffer.data(), static_cast<std::size_t>(length));
-        CHECK(line.rfind("libfreeze: cannot thaw '/srv' (ext4): it did not stay frozen", 0) == 0);
-        CHECK(std::count(line.begin(), line.end(), '\n') == 1);
-        CHECK(line.back() == '\n');
-    } else { // on the frozen filesystem, or at an unknown place
-        CHECK(length == -1);
-    }
-}
-
-TEST_CASE("a released filesystem stays frozen, and can be adopted") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    const Reports reports;
-    {
-        FreezeGuard guard("/srv");
-        guard.release();
-        CHECK_FALSE(guard);
-    }
-    CHECK(kernel.is_frozen(ext4));
-    CHECK(kernel.open_files.empty());
-    FreezeGuard again = FreezeGuard::adopt("/bind");
-    CHECK(again);
-    again.thaw();
-    CHECK_FALSE(kernel.is_frozen(ext4));
-    CHECK(Reports::all().empty());
-}
-
-TEST_CASE("a freeze of another process can be adopted") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
-    FreezeGuard guard = FreezeGuard::adopt("/srv");
-    guard.thaw();
-    CHECK_FALSE(kernel.is_frozen(ext4));
-}
-
-TEST_CASE("adopt gives a new deadline") {
-    FakeKernel kernel;
-    REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
-    FreezeGuard guard = FreezeGuard::adopt("/srv", with_timeout(10s));
-    kernel.advance(10s);
-    CHECK_FALSE(kernel.is_frozen(ext4));
-    CHECK(code_of([&] { guard.thaw(); }) == errc::expired);
-}
-
-TEST_CASE("a filesystem that is not frozen cannot be adopted, and stays thawed") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    std::error_code error;
-    CHECK_FALSE(FreezeGuard::adopt("/srv", {}, error));
-    CHECK(error == errc::expired);
-    CHECK_FALSE(kernel.is_frozen(ext4));
-    CHECK_FALSE(FreezeGuard::adopt("/proc", {}, error));
-    CHECK(error == (kernel.patched ? errc::expired : errc::not_supported));
-    CHECK(kernel.open_files.empty());
-}
-
-TEST_CASE("on a stock kernel adopt with a timeout fails") {
-    FakeKernel kernel;
-    kernel.patched = false;
-    REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
-    CHECK(code_of([] { const auto guard = FreezeGuard::adopt("/srv", with_timeout(10s)); }) ==
-          errc::unsupported_by_kernel);
-    CHECK(kernel.is_frozen(ext4));
-}
-
-TEST_CASE(
-    "on a stock kernel device-mapper's freeze cannot be adopted, because a thaw would end it") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    kernel.sysfs["/sys/dev/block/8:1/dm/suspended"] = "1\n";
-    REQUIRE(kernel.foreign_freeze(200, ext4) == 0);
-    try {
-        FreezeGuard::adopt("/srv").thaw();
-        CHECK(kernel.patched);
-    } catch (const std::system_error& error) {
-        INFO(error.what());
-        CHECK_FALSE(kernel.patched);
-        CHECK(error.code() == errc::already_frozen);
-        CHECK(std::string(error.what()).find("resume it first") != std::string::npos);
-        CHECK(kernel.count("FIFREEZE") == 0); // it would wait for the device
-        CHECK(kernel.is_frozen(ext4));
-    }
-    CHECK(kernel.open_files.empty());
-}
-
-TEST_CASE("a freeze that a guard still holds cannot be adopted") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    FreezeGuard guard("/srv");
-    std::error_code error;
-    CHECK_THROWS_AS(FreezeGuard::adopt("/srv"), std::logic_error);
-    CHECK_THROWS_AS(FreezeGuard::adopt("/srv", {}, error), std::logic_error);
-    guard.thaw();
-    CHECK(kernel.open_files.empty());
-}
-
-TEST_CASE("adopt reports if it cannot undo the freeze by which it asks") {
-    FakeKernel kernel;
-    kernel.patched = false;
-    kernel.failing_errno = EIO;
-    std::size_t undo = 0;
-    { // find the number of the call that undoes the freeze
-        CHECK_THROWS_AS(FreezeGuard::adopt("/srv"), std::system_error);
-        while (kernel.calls[undo].name != "FITHAW") {
-            ++undo;
+TEST_CASE("guards on one filesystem end in any order") {
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
+    std::vector<int> order{0, 1, 2};
+    do {
+        std::vector<FreezeGuard> guards;
+        for (int i = 0; i < 3; ++i) {
+            guards.emplace_back("/srv", with_timeout(10s));
         }
-        kernel.calls.clear();
-    }
-    kernel.failing_call = undo;
-    kernel.sticky = true;
-    try {
-        const auto guard = FreezeGuard::adopt("/srv");
-        FAIL("adopted nothing");
-    } catch (const std::system_error& error) {
-        INFO(error.what());
-        CHECK(error.code() == errc::expired);
-        CHECK(std::string(error.what()).find("Input/output error") != std::string::npos);
-        CHECK(std::string(error.what()).find("fsfreeze -u '/srv'") != std::string::npos);
-    }
-    CHECK(kernel.is_frozen(ext4)); // as it says
-}
-
-TEST_CASE("a forked child cannot touch its parent's freeze") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    const Reports reports;
-    const std::size_t before = kernel.calls.size();
-    {
-        FreezeGuard guard("/srv");
-        const std::size_t asked = kernel.calls.size() - before;
-        kernel.process = 101; // from here on, this is the child
-        std::error_code error;
-        CHECK_THROWS_AS(guard.thaw(), std::logic_error);
-        CHECK_THROWS_AS(guard.thaw(error), std::logic_error);
-        CHECK_THROWS_AS(guard.extend(10s), std::logic_error);
-        CHECK_THROWS_AS(guard.extend(10s, error), std::logic_error);
-        CHECK(kernel.calls.size() - before == asked);
-    }
-    CHECK(kernel.is_frozen(ext4));
-    CHECK(kernel.count("FITHAW") == 0);
-    CHECK(kernel.open_files.empty());
-    CHECK(Reports::all().empty());
-}
-
-TEST_CASE("a forked child's own guards are independent of its parent's") {
-    FakeKernel kernel;
-    const Reports reports;
-    auto inherited = std::make_unique<FreezeGuard>("/srv");
-    kernel.process = 101;
-    {
-        FreezeGuard own("/srv", with_timeout(10s));
-        CHECK(kernel.holds_of(101, ext4) == 1);
-        own.thaw();
-    }
-    inherited->release();
-    inherited.reset();
-    CHECK(kernel.holds_of(100, ext4) == 1);
-    CHECK(kernel.is_frozen(ext4));
-}
-
-TEST_CASE("the kernel is asked once whether it supports timeouts") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    { const FreezeGuard guard("/srv", with_timeout(10s)); }
-    CHECK(kernel.count("FIFREEZE_RESET_TIMEOUT") == 1);
-}
-
-TEST_CASE("a security module that forbids the probe prevents only timeouts") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    const int error = GENERATE(EPERM, EACCES);
-    kernel.failing_errno = error;
-    {
-        kernel.on_request = [&](const std::string& name, dev_t /*unused*/) {
-            if (name == "FIFREEZE_RESET_TIMEOUT") { // the probe
-                kernel.failing_call = kernel.calls.size();
-            }
-        };
-        FreezeGuard guard("/srv");
-        REQUIRE(kernel.count("FIFREEZE_RESET_TIMEOUT") == 1);
-        CHECK(code_of([&] { guard.extend(10s); }).value() == error);
-        // It is unknown whether it is still frozen, so the hold is not shared.
-        CHECK(code_of([] { const FreezeGuard other("/srv"); }).value() == error);
-        CHECK(kernel.is_frozen(ext4));
-        guard.thaw();
-    }
-    CHECK_FALSE(kernel.is_frozen(ext4));
-    CHECK(code_of([] { const FreezeGuard guard("/srv", with_timeout(10s)); }).value() == error);
-    CHECK(code_of([] { (void)libfreeze::probe("/srv"); }).value() == error);
-    CHECK_FALSE(kernel.is_frozen(ext4));
-}
-
-TEST_CASE("an interrupted call is repeated") {
-    const bool patched = GENERATE(false, true);
-    std::vector<std::string> names;
-    {
-        FakeKernel kernel;
-        kernel.patched = patched;
-        { const FreezeGuard guard("/srv/dir"); }
-        for (const auto& call : kernel.calls) {
-            names.push_back(call.name);
+        for (const int i : order) {
+            CHECK(world.is_frozen(ext4));
+            CHECK_NOTHROW(guards[static_cast<std::size_t>(i)].thaw());
         }
+        CHECK_FALSE(world.is_frozen(ext4));
+    } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_CASE("one guard's deadline does not end another's freeze") {
+    World world(GENERATE(Patches::none, Patches::timeouts));
+    FreezeGuard lasting("/srv");
+    FreezeGuard brief("/srv", with_timeout(50ms));
+    CHECK(is_readable(brief.descriptor(), 5000));
+    CHECK(code_of([&] { brief.thaw(); }) == errc::expired);
+    CHECK(world.is_frozen(ext4));
+    CHECK_FALSE(is_readable(lasting.descriptor(), 0));
+    CHECK_NOTHROW(lasting.thaw());
+}
+
+TEST_CASE("another program's freeze is an error that says so") {
+    World world;
+    world.foreign_freeze(300, ext4);
+    CHECK(contains(message_of([] { const FreezeGuard guard("/srv"); }),
+                   "a program that does not use libfreeze has frozen it"));
+    CHECK(code_of([] { const FreezeGuard guard("/srv"); }) == errc::already_frozen);
+    CHECK(code_of([] { const FreezeGuard guard("/srv"); }) == std::errc::device_or_resource_busy);
+    CHECK(world.is_frozen(ext4));
+    world.foreign_thaw(300, ext4);
+}
+
+TEST_CASE("a kept hold is found by path and by id") {
+    World world(GENERATE(Patches::none, Patches::timeouts));
+    FreezeGuard guard("/srv", with_timeout(10s));
+    const HoldId id = guard.keep();
+    CHECK_FALSE(guard);
+    CHECK(id.text == guard.id().text);
+    CHECK(world.is_frozen(ext4));
+    SECTION("adopt by path") {
+        FreezeGuard adopted = FreezeGuard::adopt("/srv/dir", with_timeout(10s));
+        CHECK(adopted.id().text == id.text);
+        adopted.thaw();
     }
-    int interrupted = 0;
-    for (std::size_t number = 0; number < names.size(); ++number) {
-        if (names[number] == "openat" || names[number].rfind("FI", 0) == 0) {
-            FakeKernel kernel;
-            kernel.patched = patched;
-            kernel.failing_call = number;
-            kernel.failing_errno = EINTR;
-            INFO(names[number]);
-            FreezeGuard guard("/srv/dir");
+    SECTION("adopt by id") {
+        FreezeGuard adopted = FreezeGuard::adopt(id);
+        CHECK(adopted.filesystems().front().mountpoint == "/srv");
+        adopted.thaw();
+    }
+    SECTION("thaw by id") {
+        libfreeze::extend(id, 20s);
+        libfreeze::thaw(id);
+    }
+    CHECK(world.is_soon(false, ext4));
+    CHECK(code_of([&] { libfreeze::thaw(id); }) == errc::no_such_hold);
+    CHECK(code_of([&] { (void)FreezeGuard::adopt(id); }) == errc::no_such_hold);
+    CHECK(code_of([&] { (void)FreezeGuard::adopt("/srv"); }) == errc::no_such_hold);
+}
+
+TEST_CASE("the end of a kept hold is remembered until somebody asks") {
+    World world;
+    const HoldId id = FreezeGuard("/srv", with_timeout(50ms)).keep();
+    CHECK(world.is_soon(false, ext4));
+    std::this_thread::sleep_for(50ms);
+    CHECK(contains(message_of([&] { libfreeze::thaw(id); }), "deadline"));
+    CHECK(code_of([&] { libfreeze::thaw(id); }) == errc::no_such_hold);
+}
+
+TEST_CASE("an old hold's deadline and id do not touch a later freeze") {
+    World world;
+    const HoldId old = FreezeGuard("/srv", with_timeout(60ms)).keep();
+    libfreeze::thaw(old);
+    FreezeGuard later("/srv");
+    std::this_thread::sleep_for(100ms);
+    CHECK(code_of([&] { libfreeze::thaw(old); }) == errc::no_such_hold);
+    CHECK(world.is_frozen(ext4));
+    CHECK_NOTHROW(later.thaw());
+}
+
+TEST_CASE("adopt refuses options that have nothing to act on") {
+    World world;
+    const HoldId id = FreezeGuard("/srv").keep();
+    Options options;
+    options.flush_budget = 1s;
+    CHECK_THROWS_AS((void)FreezeGuard::adopt(id, options), std::logic_error);
+    options = {};
+    options.unfreezable = libfreeze::Unfreezable::skip;
+    CHECK_THROWS_AS((void)FreezeGuard::adopt(id, options), std::logic_error);
+    CHECK_THROWS_AS((void)FreezeGuard::adopt(HoldId("no id")), std::logic_error);
+    libfreeze::thaw(id);
+}
+
+TEST_CASE("an administrator ends all holds, and their guards are told") {
+    World world(GENERATE(Patches::none, Patches::timeouts));
+    FreezeGuard first("/srv");
+    FreezeGuard second("/srv");
+    const libfreeze::FilesystemStatus ended = libfreeze::thaw_others("/srv");
+    CHECK(ended.holds.size() >= 2);
+    CHECK(is_readable(first.descriptor(), 5000));
+    CHECK(code_of([&] { first.thaw(); }) == errc::expired);
+    CHECK(code_of([&] { second.thaw(); }) == errc::expired);
+    CHECK_FALSE(world.is_frozen(ext4));
+}
+
+TEST_CASE("inspect shows the holders") {
+    World world(GENERATE(Patches::none, Patches::timeouts));
+    Options options = with_timeout(10s);
+    options.comment = "nightly";
+    FreezeGuard guard("/srv", options);
+    const auto found = libfreeze::inspect({"/srv"});
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].state == libfreeze::FilesystemStatus::State::frozen);
+    REQUIRE(found[0].holds.size() == 1);
+    CHECK(found[0].holds[0].id == guard.id().text);
+    CHECK(found[0].holds[0].comment == "nightly");
+    CHECK(found[0].holds[0].pid == ::getpid());
+    CHECK(found[0].holds[0].left > 5s);
+}
+
+TEST_CASE("a guard in a forked child does nothing") {
+    World world;
+    FreezeGuard guard("/srv");
+    const pid_t child = ::fork();
+    if (child == 0) {
+        int refused = 0;
+        try {
             guard.thaw();
-            CHECK_FALSE(kernel.is_frozen(ext4));
-            CHECK(kernel.calls.size() == names.size() + 1);
-            ++interrupted;
+        } catch (const std::logic_error&) {
+            ++refused;
         }
+        refused += guard.descriptor() < 0 ? 1 : 0;
+        guard = FreezeGuard();
+        ::_exit(refused == 2 ? 0 : 1);
     }
-    CHECK(interrupted == 5);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    CHECK(world.is_frozen(ext4));
+    CHECK_NOTHROW(guard.thaw());
+}
+
+TEST_CASE("a destructor reports an expired freeze, unless the caller knows") {
+    World world;
+    Reports reports;
+    Options options = with_timeout(30ms);
+    options.failure_handler = reports.handler();
+    {
+        const FreezeGuard guard("/srv", options);
+        CHECK(is_readable(guard.descriptor(), 5000));
+    }
+    REQUIRE(reports.codes.size() == 1);
+    CHECK(reports.codes[0] == errc::expired);
+    {
+        FreezeGuard guard("/srv", options);
+        CHECK(is_readable(guard.descriptor(), 5000));
+        std::error_code error;
+        guard.extend(1s, error);
+        CHECK(error == errc::expired);
+    }
+    CHECK(reports.codes.size() == 1);
+}
+
+TEST_CASE("a freeze that blocks is given up in time, and undone when it completes") {
+    World world;
+    world.block(ext4);
+    Options options;
+    SECTION("by acquire_timeout") {
+        options.acquire_timeout = 100ms;
+        const auto began = libfreeze::internal::Clock::now();
+        CHECK(code_of([&] { const FreezeGuard guard("/srv", options); }) == errc::acquire_timeout);
+        CHECK(libfreeze::internal::Clock::now() - began < 5s);
+    }
+    SECTION("by cancel_fd") {
+        std::array<int, 2> ends{};
+        REQUIRE(::pipe(ends.data()) == 0);
+        options.cancel_fd = ends[0];
+        std::thread canceller([&] {
+            std::this_thread::sleep_for(50ms);
+            (void)!::write(ends[1], "x", 1);
+        });
+        CHECK(code_of([&] { const FreezeGuard guard("/srv", options); }) == errc::cancelled);
+        canceller.join();
+        ::close(ends[0]);
+        ::close(ends[1]);
+    }
+    world.unblock(ext4);
+    CHECK(world.is_soon(false, ext4));
+}
+
+TEST_CASE("where a guardian would die with the program, a freeze is refused") {
+    World world;
+    world.links["/proc/thread-self/ns/pid"] = "pid:[4026532000]";
+    CHECK(code_of([] { const FreezeGuard guard("/srv"); }) == errc::unprotected);
+    CHECK(
+        contains(message_of([] { const FreezeGuard guard("/srv"); }), "libfreeze-guardian.socket"));
+    CHECK_FALSE(libfreeze::probe("/srv").guardian_survives);
+    SECTION("unless the caller allows it") {
+        Options options;
+        options.allow_unprotected = true;
+        CHECK_NOTHROW(FreezeGuard("/srv", options).thaw());
+    }
+    SECTION("unless the host starts it") {
+        world.has_host_socket = true;
+        CHECK_NOTHROW(FreezeGuard("/srv").thaw());
+    }
+}
+
+TEST_CASE("a guardian that would die with a container serves only those who allow it") {
+    World world;
+    world.in_initial_namespace = false;
+    Options options;
+    options.allow_unprotected = true;
+    FreezeGuard guard("/srv", options);
+    CHECK(code_of([] { const FreezeGuard other("/srv"); }) == errc::unprotected);
+    CHECK_NOTHROW(FreezeGuard("/srv", options).thaw());
+    CHECK_NOTHROW(guard.thaw());
+}
+
+TEST_CASE("the end of one filesystem's hold is the end of all with its id") {
+    World world;
+    const HoldId id = FreezeGuard({"/srv", "/pool"}, with_timeout(60s)).keep();
+    libfreeze::thaw_others("/srv");
+    SECTION("thaw") {
+        CHECK(code_of([&] { libfreeze::thaw(id); }) == errc::expired);
+        CHECK(world.is_soon(false, World::btrfs));
+    }
+    SECTION("adopt") {
+        CHECK(code_of([&] { (void)FreezeGuard::adopt(id); }) == errc::expired);
+        CHECK(world.is_frozen(World::btrfs));
+        CHECK(libfreeze::inspect({"/pool"}).at(0).holds.at(0).left > 10s);
+        libfreeze::thaw(id);
+    }
+}
+
+TEST_CASE("a thaw that is refused leaves other holds with that id alone") {
+    World world;
+    const HoldId id = FreezeGuard({"/srv", "/pool"}).keep();
+    FreezeGuard first = FreezeGuard::adopt("/srv");
+    FreezeGuard second = FreezeGuard::adopt("/pool");
+    world.foreign_thaw(300, ext4);
+    CHECK(code_of([&] { first.keep(); }) == errc::expired);
+    CHECK(world.is_frozen(World::btrfs));
+    CHECK_NOTHROW(second.thaw());
+}
+
+TEST_CASE("progress is reported in order") {
+    World world;
+    std::vector<libfreeze::Progress::Phase> phases;
+    Options options;
+    options.progress = [&](const libfreeze::Progress& now) {
+        if (phases.empty() || phases.back() != now.phase) {
+            phases.push_back(now.phase);
+        }
+    };
+    options.acquire_timeout = GENERATE(0ms, 10s);
+    const FreezeGuard guard("/srv", options);
+    CHECK(std::is_sorted(phases.begin(), phases.end()));
+    CHECK(phases.back() == libfreeze::Progress::Phase::frozen);
+}
+
+TEST_CASE("memory is locked while a guard lives, and unlocked only if it was not locked before") {
+    World world;
+    const bool was_locked = GENERATE(false, true);
+    world.texts["/proc/self/status"] = was_locked ? "VmLck:\t 8 kB\n" : "VmLck:\t 0 kB\n";
+    Options options;
+    options.lock_memory = true;
+    {
+        FreezeGuard first("/srv", options);
+        const FreezeGuard second("/srv", options);
+        first.thaw();
+        CHECK(world.count("mlockall") == 1);
+        CHECK(world.count("munlockall") == 0);
+    }
+    CHECK(world.count("munlockall") == (was_locked ? 0U : 1U));
+}
+
+TEST_CASE("statistics") {
+    World world;
+    FreezeGuard guard("/srv");
+    std::this_thread::sleep_for(5ms);
+    CHECK(guard.stats().flush_rounds >= 1);
+    CHECK(guard.stats().frozen >= 5ms);
+    guard.thaw();
+    const auto frozen = guard.stats().frozen;
+    std::this_thread::sleep_for(5ms);
+    CHECK(guard.stats().frozen == frozen);
 }
 
 TEST_CASE("guards of several threads on one filesystem") {
-    FakeKernel kernel;
-    kernel.patched = GENERATE(false, true);
-    const Reports reports;
+    World world(GENERATE(Patches::none, Patches::timeouts));
+    std::atomic<int> bad = 0;
     std::vector<std::thread> threads;
-    threads.reserve(4);
-    std::atomic<int> broken = 0;
-    for (int number = 0; number < 4; ++number) {
-        threads.emplace_back([&, number] {
-            for (int round = 0; round < 200; ++round) {
-                FreezeGuard guard("/srv",
-                                  with_timeout(kernel.patched && number % 2 == 0 ? 10s : 0s));
-                std::error_code error;
-                if (kernel.patched) {
-                    guard.extend(20s, error);
-                    broken += error ? 1 : 0;
+    for (int number = 0; number < 8; ++number) {
+        threads.emplace_back([&] {
+            for (int round = 0; round < 20; ++round) {
+                try {
+                    FreezeGuard guard("/srv", with_timeout(20s));
+                    bad += world.is_frozen(ext4) ? 0 : 1;
+                    guard.thaw();
+                } catch (const std::exception&) {
+                    ++bad;
                 }
-                guard.thaw(error);
-                broken += error ? 1 : 0;
             }
         });
     }
     for (std::thread& thread : threads) {
         thread.join();
     }
-    CHECK(broken == 0);
-    CHECK_FALSE(kernel.is_frozen(ext4));
-    CHECK(kernel.open_files.empty());
+    CHECK(bad == 0);
+    CHECK(world.is_soon(false, ext4));
 }

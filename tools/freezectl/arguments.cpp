@@ -3,10 +3,12 @@
 
 #include "duration.hpp"
 #include "exit_status.hpp"
+#include "status_table.hpp"
 #include "text.hpp"
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string_view>
@@ -19,37 +21,60 @@ namespace freezectl {
 
 namespace {
 
-/// Stands before everything that is no option while CLI11 parses, since that takes some words for
-/// more than they are: "[a,b]" for two, "++" for the end of a command, "freeze" for a command
-/// wherever it stands.
+using Words = std::vector<std::string>;
+
+constexpr std::size_t longest_comment = 31;
+
+/// Precedes every value while CLI11 parses. CLI11 treats some words specially: "[a,b]"
+/// are two, "++" ends a command, "freeze" is a command wherever it stands.
 constexpr char mark = '=';
 
 std::string unmarked(const std::string& word) {
     return !word.empty() && word.front() == mark ? word.substr(1) : word;
 }
 
-/// CLI11 wants them from the last to the first.
-std::vector<std::string> marked(const std::vector<std::string>& words) {
-    std::vector<std::string> result;
+/// An option may have its value in the same word.
+std::string marked_option(std::string word) {
+    const std::size_t end = word.find('=');
+    if (word.substr(0, 2) == "--" && end != std::string::npos) {
+        word.insert(end + 1, 1, mark);
+    }
+    return word;
+}
+
+/// CLI11 expects them from the last to the first.
+Words marked(const Words& words) {
+    Words result;
     bool options_end = false;
     for (std::size_t i = 0; i < words.size(); ++i) {
         const bool is_option = !options_end && !words[i].empty() && words[i].front() == '-';
-        result.push_back(i == 0 || is_option ? words[i] : mark + words[i]);
+        result.push_back(is_option ? marked_option(words[i]) : i == 0 ? words[i] : mark + words[i]);
         options_end = options_end || words[i] == "--";
     }
     std::reverse(result.begin(), result.end());
     return result;
 }
 
-/// Takes what follows the first "--" away from `words`.
-std::vector<std::string> split_off_program(std::vector<std::string>& words) {
+/// Removes the first "--" and what follows it from `words`. Returns what follows.
+Words split_off_program(Words& words) {
     const auto separator = std::find(words.begin(), words.end(), "--");
     if (separator == words.end()) {
         return {};
     }
-    std::vector<std::string> program(separator + 1, words.end());
+    Words program(separator + 1, words.end());
     words.erase(separator, words.end());
     return program;
+}
+
+/// The parts between the commas.
+Words split(const std::string& list) {
+    Words result;
+    std::size_t begin = 0;
+    for (std::size_t end = 0; end != std::string::npos; begin = end + 1) {
+        end = list.find(',', begin);
+        result.push_back(list.substr(begin, end - begin));
+    }
+    return result;
 }
 
 class Formatter final : public CLI::Formatter {
@@ -65,93 +90,180 @@ public:
 class Parser final {
 public:
     explicit Parser(Arguments& arguments);
-    void parse(const std::vector<std::string>& words);
-    /// The exit status; says what there is to say.
+    void parse(const Words& words);
+    /// Prints what is wrong, or the help that was asked for. Returns the exit status.
     int explain(const CLI::Error& error);
 
 private:
     CLI::App* add(const char* name, const char* description);
-    void add_paths(CLI::App* command, bool required);
-    void add_timeout(CLI::App* command, const char* description);
+    void add_paths(CLI::App* command, const char* description);
+    void add_text(CLI::App* command, const char* names, const char* type,
+                  const std::string& description,
+                  const std::function<void(const std::string&)>& store);
+    void add_texts(CLI::App* command, const char* names, const char* type,
+                   const std::string& description,
+                   const std::function<void(const std::string&)>& store);
+    void add_time(CLI::App* command, const char* names, const char* description,
+                  const std::function<void(std::chrono::milliseconds)>& store);
+    void add_freezing_options(CLI::App* command);
+    void add_selection(CLI::App* command);
+    void add_id(CLI::App* command);
+    void add_table_options(CLI::App* command);
     void check_command() const;
     void check_words() const;
+    void check_paths() const;
+    void check_status() const;
 
     Arguments& arguments_;
-    std::vector<std::string> words_;
-    CLI::App app_{"Freezes filesystems, so that a snapshot of them is consistent.\n", "freezectl"};
+    Words words_;
+    CLI::App app_{"Freezes filesystems, so that snapshots of them are consistent.\n", "freezectl"};
 };
 
 Parser::Parser(Arguments& arguments) : arguments_(arguments) {
-    app_.set_help_flag("-h,--help", "Explain the use and exit");
-    app_.set_version_flag("--version", "freezectl " FREEZECTL_VERSION, "Tell the version and exit");
+    app_.set_help_flag("-h,--help", "Print this help and exit");
+    app_.set_version_flag("--version", "freezectl " FREEZECTL_VERSION,
+                          "Print the version and exit");
     app_.require_subcommand(1);
     app_.formatter(std::make_shared<Formatter>());
     app_.footer("TIME is a number with ms, s, m or h; without one it is in seconds.\n"
                 "The manual is freezectl(8).");
 
+    const auto set_timeout = [this](std::chrono::milliseconds time) { arguments_.timeout = time; };
+    const char* const any_path = "Any path on the filesystem";
     CLI::App* const run = add("run", "Freeze, run COMMAND, thaw");
-    add_timeout(run, "Thaw after TIME, come what may, and kill COMMAND");
-    add_paths(run, true);
-    CLI::App* const freeze = add("freeze", "Freeze, and leave it so: all PATHs, or none");
-    add_timeout(freeze, "Thaw after TIME, come what may");
-    add_paths(freeze, true);
-    CLI::App* const thaw = add("thaw", "Thaw, also what another program froze");
-    add_paths(thaw, true);
-    CLI::App* const extend = add("extend", "Move the deadline of a freeze");
-    add_timeout(extend, "The new deadline, from now");
-    add_paths(extend, true);
-    CLI::App* const status = add("status", "Tell what is known of filesystems; freezes nothing");
-    add_paths(status, false);
-    CLI::App* const probe = add("probe", "Tell what this kernel offers; freezes nothing");
-    add_paths(probe, false);
-
-    for (CLI::App* const command : {run, freeze, thaw, extend}) {
-        command->add_flag("-v,--verbose", arguments_.verbose, "Say on standard error what is done");
-    }
+    add_time(run, "-t,--timeout", "Thaw after TIME and end COMMAND (default: 60s; 0: no limit)",
+             set_timeout);
+    CLI::App* const freeze =
+        add("freeze", "Freeze and print the id of the freeze: all PATHs or none");
+    add_time(freeze, "-t,--timeout", "Thaw after TIME (default: never)", set_timeout);
     for (CLI::App* const command : {run, freeze}) {
-        command->add_flag("-q,--quiet", arguments_.quiet, "Show no progress on a terminal");
+        add_freezing_options(command);
+        add_paths(command, any_path);
+    }
+    CLI::App* const thaw = add("thaw", "Thaw what freezectl or another program froze");
+    add_id(thaw);
+    add_paths(thaw, any_path);
+    CLI::App* const extend = add("extend", "Move the deadline of a freeze");
+    add_time(extend, "-t,--timeout", "The new deadline, from now (0: none)", set_timeout);
+    add_id(extend);
+    add_paths(extend, any_path);
+    CLI::App* const status = add("status", "Print who has frozen what; freezes nothing");
+    add_table_options(status);
+    add_paths(status, "Any path on the filesystem; without one, all that can be frozen");
+    CLI::App* const probe = add("probe", "Print what this kernel and host offer; freezes nothing");
+    add_paths(probe, any_path);
+    for (CLI::App* const command : {run, freeze, thaw, extend}) {
+        command->add_flag("-v,--verbose", arguments_.verbose, "Print each step on standard error");
     }
 }
 
 CLI::App* Parser::add(const char* name, const char* description) {
     CLI::App* const command = app_.add_subcommand(name, description);
-    command->set_help_flag("-h,--help", "Explain the use and exit");
-    command->add_flag("--json", arguments_.json, "Report as JSON on standard output");
+    command->set_help_flag("-h,--help", "Print this help and exit");
+    command->add_flag("-J,--json", arguments_.json, "Print a report as JSON on standard output");
     return command;
 }
 
-void Parser::add_paths(CLI::App* command, bool required) {
+void Parser::add_paths(CLI::App* command, const char* description) {
     command
-        ->add_option_function<std::vector<std::string>>(
+        ->add_option_function<Words>(
             "PATH",
-            [this](const std::vector<std::string>& words) {
+            [this](const Words& words) {
                 for (const std::string& word : words) {
                     arguments_.paths.emplace_back(unmarked(word));
                 }
             },
-            required ? "Anything on the filesystem: its mountpoint, a directory, a file"
-                     : "Anything on the filesystem; without one, all that can be frozen")
-        ->type_name("")
-        ->required(required);
+            description)
+        ->type_name("");
 }
 
-void Parser::add_timeout(CLI::App* command, const char* description) {
+/// The last one counts.
+void Parser::add_text(CLI::App* command, const char* names, const char* type,
+                      const std::string& description,
+                      const std::function<void(const std::string&)>& store) {
     command
         ->add_option_function<std::string>(
-            "-t,--timeout",
-            [this](const std::string& word) {
-                try {
-                    arguments_.timeout = parse_duration(unmarked(word));
-                } catch (const std::invalid_argument& problem) {
-                    throw CLI::ValidationError("--timeout", problem.what());
-                }
-            },
-            description)
-        ->type_name("TIME")
+            names, [store](const std::string& word) { store(unmarked(word)); }, description)
+        ->type_name(type)
         ->take_last();
 }
 
-void Parser::parse(const std::vector<std::string>& words) {
+/// All count.
+void Parser::add_texts(CLI::App* command, const char* names, const char* type,
+                       const std::string& description,
+                       const std::function<void(const std::string&)>& store) {
+    command
+        ->add_option_function<Words>(
+            names,
+            [store](const Words& words) {
+                for (const std::string& word : words) {
+                    store(unmarked(word));
+                }
+            },
+            description)
+        ->type_name(type)
+        ->allow_extra_args(false);
+}
+
+void Parser::add_time(CLI::App* command, const char* names, const char* description,
+                      const std::function<void(std::chrono::milliseconds)>& store) {
+    const std::string name = std::string(names).substr(std::string_view(names).find("--"));
+    add_text(command, names, "TIME", description, [store, name](const std::string& word) {
+        try {
+            store(parse_duration(word));
+        } catch (const std::invalid_argument& problem) {
+            throw CLI::ValidationError(name, problem.what());
+        }
+    });
+}
+
+void Parser::add_freezing_options(CLI::App* command) {
+    add_time(command, "--acquire-timeout", "Give up if it is not frozen after TIME",
+             [this](auto time) { arguments_.acquire_timeout = time; });
+    add_selection(command);
+    command->add_flag("--no-flush", arguments_.no_flush,
+                      "Do not write out dirty data before the freeze");
+    command->add_flag("--skip-unfreezable", arguments_.skip_unfreezable,
+                      "Leave out filesystems that cannot be frozen");
+    command->add_flag("--allow-self-deadlock", arguments_.allow_self_deadlock,
+                      "Freeze although freezectl or COMMAND could block on it");
+    command->add_flag("--allow-unprotected", arguments_.allow_unprotected,
+                      "Freeze although nothing thaws if this container is killed");
+    command->add_flag("--dry-run", arguments_.dry_run,
+                      "Print what would be frozen, in which order");
+    add_text(command, "--comment", "TEXT", "Shown by status (at most 31 bytes)",
+             [this](const std::string& word) { arguments_.comment = word; });
+    add_text(command, "--report", "FILE", "Write a report as JSON to this file or descriptor",
+             [this](const std::string& word) { arguments_.report = word; });
+    command->add_flag("-q,--quiet", arguments_.quiet, "Show no progress on a terminal");
+    command->add_flag("-a,--all", arguments_.all, "All mounted filesystems that can be frozen");
+}
+
+void Parser::add_selection(CLI::App* command) {
+    add_texts(command, "-T,--types", "LIST", "Only filesystems of these types",
+              [this](const std::string& word) {
+                  for (const std::string& type : split(word)) {
+                      arguments_.types.push_back(type);
+                  }
+              });
+    add_texts(command, "-x,--exclude", "PATH", "Leave out the filesystem that PATH is on",
+              [this](const std::string& word) { arguments_.exclude.emplace_back(word); });
+}
+
+void Parser::add_id(CLI::App* command) {
+    add_text(command, "--id", "ID", "The freeze with this id",
+             [this](const std::string& word) { arguments_.id = word; });
+}
+
+void Parser::add_table_options(CLI::App* command) {
+    add_selection(command);
+    add_text(command, "-o,--output", "LIST", "The columns: " + status_column_names(),
+             [this](const std::string& word) { arguments_.columns = split(word); });
+    command->add_flag("-n,--noheadings", arguments_.no_headings, "Print no headings");
+    command->add_flag("--watch", arguments_.watch, "Print again every second");
+}
+
+void Parser::parse(const Words& words) {
     words_ = words;
     if (!words_.empty() && words_.front() == "run") {
         arguments_.program = split_off_program(words_);
@@ -160,9 +272,11 @@ void Parser::parse(const std::vector<std::string>& words) {
     app_.parse(marked(words_));
     arguments_.command = app_.get_subcommands().front()->get_name();
     check_words();
+    check_paths();
+    check_status();
 }
 
-/// CLI11 would only say that one is missing.
+/// CLI11 would say only that one is missing.
 void Parser::check_command() const {
     if (words_.empty()) {
         throw CLI::ValidationError("no command: one of run, freeze, thaw, extend, status, probe");
@@ -177,14 +291,58 @@ void Parser::check_command() const {
 /// What CLI11 cannot express.
 void Parser::check_words() const {
     const std::string& command = arguments_.command;
-    if (command == "run" && arguments_.program.empty()) {
+    if (command == "run" && arguments_.program.empty() && !arguments_.dry_run) {
         throw CLI::ValidationError("run", "no COMMAND: put it after the PATHs and --");
     }
-    if (command == "extend" && arguments_.timeout == arguments_.timeout.zero()) {
-        throw CLI::ValidationError("extend", "no new deadline: give one above zero with --timeout");
+    if (command == "extend" && !arguments_.timeout) {
+        throw CLI::ValidationError("extend", "no new deadline: give one with --timeout");
+    }
+    if (arguments_.comment && arguments_.comment->size() > longest_comment) {
+        throw CLI::ValidationError("--comment", "has more than 31 bytes");
+    }
+    const bool has_hexadecimal_id =
+        arguments_.id.find_first_not_of("0123456789abcdef") == std::string::npos;
+    if (!arguments_.id.empty() && (arguments_.id.size() != 16 || !has_hexadecimal_id)) {
+        throw CLI::ValidationError("--id", in_quotes(arguments_.id) +
+                                               " is not an id: those have 16 hexadecimal digits");
+    }
+}
+
+void Parser::check_paths() const {
+    const std::string& command = arguments_.command;
+    const bool has_paths = !arguments_.paths.empty();
+    const bool has_selection = !arguments_.types.empty() || !arguments_.exclude.empty();
+    const bool needs_paths = command != "status" && command != "probe";
+    if (arguments_.all && has_paths) {
+        throw CLI::ValidationError(command, "give either PATHs or --all");
+    }
+    if (!arguments_.id.empty() && has_paths) {
+        throw CLI::ValidationError(command, "give either PATHs or --id");
+    }
+    if (needs_paths && !has_paths && !arguments_.all && arguments_.id.empty()) {
+        throw CLI::ValidationError(command, "PATH is required");
+    }
+    if (has_selection && !arguments_.all && command != "status") {
+        throw CLI::ValidationError(command, "--types and --exclude choose from --all");
+    }
+    if (has_selection && has_paths) {
+        throw CLI::ValidationError(command, "--types and --exclude do not apply to PATHs");
     }
     if (command == "probe" && arguments_.paths.size() > 1) {
-        throw CLI::ValidationError("probe", "takes one PATH at most: any gives the same answer");
+        throw CLI::ValidationError("probe", "takes at most one PATH");
+    }
+}
+
+void Parser::check_status() const {
+    const Words known = status_columns();
+    for (const std::string& column : arguments_.columns) {
+        if (std::find(known.begin(), known.end(), column) == known.end()) {
+            throw CLI::ValidationError(
+                "--output", in_quotes(column) + " is not a column: " + status_column_names());
+        }
+    }
+    if (arguments_.json && (!arguments_.columns.empty() || arguments_.no_headings)) {
+        throw CLI::ValidationError("status", "--output and --noheadings do not apply to --json");
     }
 }
 
@@ -214,7 +372,7 @@ std::optional<Arguments> parse_arguments(int argc, const char* const* argv, int*
     Arguments arguments;
     Parser parser(arguments);
     try {
-        parser.parse(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+        parser.parse(Words(argv + std::min(argc, 1), argv + argc));
         return arguments;
     } catch (const CLI::Error& error) {
         *status = parser.explain(error);

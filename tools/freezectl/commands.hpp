@@ -4,16 +4,25 @@
 namespace freezectl {
 
 struct Arguments;
-struct Report;
+struct Outcome;
 class Console;
+class ReportFile;
 
-/// Each does what its name says and returns the exit status. What goes wrong it tells the console,
-/// or throws as a std::exception; Interrupted if a signal ended it.
-int run(const Arguments& arguments, Console& console, Report& report);
-int freeze(const Arguments& arguments, Console& console, Report& report);
-int thaw(const Arguments& arguments, Console& console, Report& report);
-int extend(const Arguments& arguments, Console& console, Report& report);
-int status(const Arguments& arguments, Console& console, Report& report);
-int probe(const Arguments& arguments, Console& console, Report& report);
+/// What a command works with.
+struct Context {
+    const Arguments& arguments;
+    Console& console;
+    ReportFile& report_file;
+    Outcome& outcome; ///< for the report
+};
+
+/// Each returns the exit status. Errors go to the console or are thrown as std::exception.
+/// Interrupted is thrown if a signal ended the command.
+int run(const Context& context);
+int freeze(const Context& context);
+int thaw(const Context& context);
+int extend(const Context& context);
+int status(const Context& context);
+int probe(const Context& context);
 
 } // namespace freezectl

@@ -2,12 +2,11 @@
 #include "console.hpp"
 
 #include "arguments.hpp"
-#include "resolve.hpp"
-#include "stack.hpp"
 #include "text.hpp"
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -18,16 +17,32 @@ namespace freezectl {
 
 namespace {
 
-/// Whether a line can be written without waiting.
-bool is_ready(int fd) {
+constexpr int no_wait = 0;
+constexpr int forever = -1;
+constexpr int patience_while_frozen = 5000; // ms
+
+/// Whether PIPE_BUF bytes can be written without blocking.
+bool is_writable(int fd, int timeout) {
     pollfd entry{fd, POLLOUT, 0};
-    return ::poll(&entry, 1, 0) == 1 && (entry.revents & POLLOUT) != 0;
+    int count = 0;
+    do {
+        count = ::poll(&entry, 1, timeout);
+    } while (count < 0 && errno == EINTR);
+    if (count == 0) {
+        errno = EAGAIN;
+    }
+    return count > 0;
 }
 
-/// One write for each piece, so that lines of several programs do not mix.
-bool write_all(int fd, std::string_view text) {
+} // namespace
+
+bool write_all(int fd, std::string_view text, int timeout) {
+    const std::size_t piece = timeout == forever ? text.size() : PIPE_BUF;
     while (!text.empty()) {
-        const ssize_t length = ::write(fd, text.data(), text.size());
+        if (timeout != forever && !is_writable(fd, timeout)) {
+            return false;
+        }
+        const ssize_t length = ::write(fd, text.data(), std::min(text.size(), piece));
         if (length < 0 && errno != EINTR) {
             return false;
         }
@@ -36,35 +51,24 @@ bool write_all(int fd, std::string_view text) {
     return true;
 }
 
-} // namespace
-
 Console::Console(const Arguments& arguments)
-    : live_(!arguments.quiet && ::isatty(STDERR_FILENO) == 1), verbose_(arguments.verbose) {}
+    : is_live_(!arguments.quiet && ::isatty(STDERR_FILENO) == 1),
+      is_verbose_(arguments.verbose),
+      is_held_back_(arguments.allow_self_deadlock) {}
 
-void Console::freezing(const std::set<dev_t>& superblocks) {
-    frozen_ = true;
-    silent_ = writes_to(STDERR_FILENO, superblocks);
-    keeps_report_ = writes_to(STDOUT_FILENO, superblocks);
-}
-
-void Console::thawed() {
-    frozen_ = false;
-    silent_ = false;
-    keeps_report_ = false;
-}
-
-void Console::live(std::string_view text) {
-    if (live_ && may_write() && (is_shown_ || !text.empty())) {
-        // The cursor goes back to the start, so that a line of the command overwrites this one.
-        write_all(STDERR_FILENO, fmt::format("\r\x1b[K{}\r", text));
-        is_shown_ = !text.empty();
-    }
+void Console::show(std::string_view text) {
+    const std::lock_guard lock(mutex_);
+    replace_line(text);
 }
 
 void Console::tell(std::string_view text) {
-    if (verbose_) {
+    if (is_verbose_) {
         write_line(text);
     }
+}
+
+void Console::say(std::string_view text) {
+    write_line(text);
 }
 
 void Console::complain(std::string_view text) {
@@ -72,32 +76,38 @@ void Console::complain(std::string_view text) {
     write_line(complaints_.back());
 }
 
-void Console::report(std::string_view text) const {
-    if (!keeps_report_ && !write_all(STDOUT_FILENO, text)) {
+void Console::complain_once(std::string_view text) {
+    const auto end = complaints_.end();
+    if (std::find(complaints_.begin(), end, printable(text)) == end) {
+        complain(text);
+    }
+}
+
+void Console::print(std::string_view text) const {
+    const int timeout = is_frozen_ ? patience_while_frozen : forever;
+    if (!write_all(STDOUT_FILENO, text, timeout)) {
         throw std::system_error(errno, std::system_category(), "cannot write to standard output");
     }
 }
 
-bool Console::may_write() const {
-    return !silent_ && (!frozen_ || is_ready(STDERR_FILENO));
-}
-
 void Console::write_line(std::string_view text) {
-    live("");
-    if (may_write()) {
-        write_all(STDERR_FILENO, fmt::format("freezectl: {}\n", text));
+    const std::lock_guard lock(mutex_);
+    replace_line("");
+    write_error(fmt::format("freezectl: {}\n", text));
+}
+
+/// The cursor returns to the start, so that a line of the command overwrites this one.
+void Console::replace_line(std::string_view text) {
+    if (is_live_ && (is_shown_ || !text.empty())) {
+        write_error(fmt::format("\r\x1b[K{}\r", text));
+        is_shown_ = !text.empty();
     }
 }
 
-bool writes_to(int fd, const std::set<dev_t>& superblocks) {
-    dev_t own = 0;
-    if (!libfreeze::superblock_of(fd, &own)) {
-        return errno != EBADF; // a closed one blocks nobody
+void Console::write_error(std::string_view text) const {
+    if (!is_frozen_ || !is_held_back_) {
+        (void)write_all(STDERR_FILENO, text, is_frozen_ ? no_wait : forever);
     }
-    const std::set<dev_t> below = libfreeze::stack_under(own).superblocks;
-    return std::any_of(superblocks.begin(), superblocks.end(), [&](dev_t superblock) {
-        return superblock == own || below.count(superblock) != 0;
-    });
 }
 
 } // namespace freezectl

@@ -1,55 +1,64 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <set>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <sys/types.h>
 
 namespace freezectl {
 
 struct Arguments;
 
-/// Standard output and standard error. While something is frozen, what would be written there or
-/// could block is left out: a writer that waits for its own thaw would wait for ever.
+/// Standard output and standard error. The library refuses a freeze if they are on the filesystem.
+/// If --allow-self-deadlock overrides that, nothing is printed until the thaw. In any case nothing
+/// is printed that would have to wait while something is frozen: a full pipe, a stopped terminal.
+///
+/// Thread-safe, apart from freezing() and thawed().
 class Console final {
 public:
     explicit Console(const Arguments& arguments);
 
-    /// From here on these are frozen, until thawed().
-    void freezing(const std::set<dev_t>& superblocks);
-    void thawed();
+    /// Something may be frozen from here on, until thawed().
+    void freezing() noexcept { is_frozen_ = true; }
+    void thawed() noexcept { is_frozen_ = false; }
 
-    /// Whether live() shows anything.
-    [[nodiscard]] bool is_live() const noexcept { return live_; }
-    /// One line of progress on a terminal, in the place of the one before; empty takes it away.
-    void live(std::string_view text);
-    /// A line if it was asked for (--verbose).
+    /// Whether show() does anything.
+    [[nodiscard]] bool is_live() const noexcept { return is_live_; }
+    /// Replaces the line of progress on the terminal. Empty: removes it.
+    void show(std::string_view text);
+    /// Prints a line with --verbose.
     void tell(std::string_view text);
-    /// A line that something is wrong. Kept for the report, too.
+    /// Prints a line.
+    void say(std::string_view text);
+    /// Prints a line about an error, and keeps it for the JSON report.
     void complain(std::string_view text);
-    /// To standard output, all of it; throws std::system_error.
-    void report(std::string_view text) const;
+    /// The same, unless it was printed before.
+    void complain_once(std::string_view text);
     [[nodiscard]] const std::vector<std::string>& complaints() const noexcept {
         return complaints_;
     }
 
-private:
-    [[nodiscard]] bool may_write() const;
-    void write_line(std::string_view text);
+    /// Writes all of it to standard output. Throws std::system_error if that is not possible, or if
+    /// it would have to wait for long while something is frozen.
+    void print(std::string_view text) const;
 
-    bool live_;
-    bool verbose_;
-    bool frozen_ = false;       ///< something is
-    bool silent_ = false;       ///< standard error is on it
-    bool keeps_report_ = false; ///< standard output is
+private:
+    void write_line(std::string_view text);
+    void replace_line(std::string_view text);
+    void write_error(std::string_view text) const;
+
+    bool is_live_;
+    bool is_verbose_;
+    bool is_held_back_; ///< nothing is printed while something is frozen
+    bool is_frozen_ = false;
     bool is_shown_ = false;
+    std::mutex mutex_;
     std::vector<std::string> complaints_;
 };
 
-/// Whether writing to an open file can wait for the thaw of one of these. Unknown counts as yes.
-bool writes_to(int fd, const std::set<dev_t>& superblocks);
+/// Writes all of it. Each piece waits up to `timeout` milliseconds until it can be written without
+/// blocking; -1: as long as it takes. False if that failed; errno says why.
+bool write_all(int fd, std::string_view text, int timeout);
 
 } // namespace freezectl

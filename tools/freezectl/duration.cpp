@@ -35,16 +35,16 @@ std::chrono::milliseconds parse_duration(std::string_view text) {
     const auto* const unit = std::find_if(units.begin(), units.end(),
                                           [name](auto& known) { return known.first == name; });
     if (error == std::errc::invalid_argument || unit == units.end()) {
-        refuse(text, "is not a time: write a whole number and ms, s, m or h, as 30s");
+        refuse(text, "is not a time: write a whole number and ms, s, m or h, such as 30s");
     }
     constexpr auto longest = std::chrono::milliseconds(libfreeze::max_timeout).count();
     if (error != std::errc() || number > static_cast<std::uint64_t>(longest / unit->second)) {
-        refuse(text, fmt::format("is too long: write {}h at most", libfreeze::max_timeout.count()));
+        refuse(text, "is too long: write 8760h at most");
     }
     return std::chrono::milliseconds(static_cast<std::int64_t>(number) * unit->second);
 }
 
-std::string to_text(std::chrono::nanoseconds time) {
+std::string duration_text(std::chrono::nanoseconds time) {
     const double seconds = std::chrono::duration<double>(time).count();
     if (seconds < 10) {
         return fmt::format("{:.1f} s", seconds);

@@ -12,6 +12,6 @@ namespace freezectl {
 std::chrono::milliseconds parse_duration(std::string_view text);
 
 /// For people: "0.3 s", "12 s", "2 min 5 s".
-std::string to_text(std::chrono::nanoseconds time);
+std::string duration_text(std::chrono::nanoseconds time);
 
 } // namespace freezectl

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-/// What freezectl(8) promises under EXIT STATUS. The high ones are of `run` alone, out of the way
-/// of what commands use themselves; 124 to 127 are as those of timeout(1).
+/// The exit statuses that freezectl(8) documents. Those above 100 do not collide with the statuses
+/// that commands use themselves; 124 to 127 have the same meaning as those of timeout(1).
 namespace freezectl::exit_status {
 
 inline constexpr int ok = 0;
 inline constexpr int failed = 1;
 inline constexpr int usage = 2;
+inline constexpr int frozen = 3; ///< of `status`
 inline constexpr int still_frozen = 122;
 inline constexpr int did_not_last = 123;
 inline constexpr int deadline = 124;

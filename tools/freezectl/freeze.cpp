@@ -1,50 +1,61 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "acquire.hpp"
 #include "arguments.hpp"
 #include "commands.hpp"
 #include "console.hpp"
+#include "dry_run.hpp"
 #include "exit_status.hpp"
-#include "freezing.hpp"
-#include "report.hpp"
-#include "resolve.hpp"
+#include "journal.hpp"
+#include "outcome.hpp"
+#include "publish.hpp"
 #include "signals.hpp"
 #include "text.hpp"
 
-#include <set>
+#include <libfreeze/freeze_guard.hpp>
+
+#include <optional>
+#include <system_error>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 namespace freezectl {
 
 namespace {
 
-/// The report comes when the filesystem is frozen, unlike that of `run`.
-void refuse_report_on_frozen(const Arguments& arguments) {
-    for (const auto& path : arguments.paths) {
-        const auto target = libfreeze::resolve(path, libfreeze::Operation::freeze);
-        if (writes_to(STDOUT_FILENO, {target.superblock})) {
-            throw libfreeze::failure(libfreeze::Operation::freeze, target.filesystem,
-                                     make_error_code(libfreeze::errc::would_deadlock),
-                                     "standard output is on it, where the report could not be "
-                                     "written: leave out --json or direct it elsewhere");
-        }
+/// A hold whose id nobody learns must not stay.
+void publish_or_thaw(const Context& context) {
+    try {
+        publish(context, exit_status::ok);
+    } catch (...) {
+        std::error_code error;
+        libfreeze::thaw(libfreeze::HoldId(context.outcome.id), error);
+        throw;
     }
 }
 
 } // namespace
 
-int freeze(const Arguments& arguments, Console& console, Report& report) {
+int freeze(const Context& context) {
+    if (context.arguments.dry_run) {
+        return dry_run(context);
+    }
     Signals signals;
-    if (arguments.json) {
-        refuse_report_on_frozen(arguments);
+    libfreeze::FreezeGuard guard = acquire(context, signals);
+    Outcome& outcome = context.outcome;
+    if (const std::optional<int> signal = signals.take()) {
+        throw Interrupted{*signal};
     }
-    libfreeze::FreezeGuard guard = take_freeze(arguments, signals, console);
-    report.filesystems = guard.filesystems();
-    guard.release();
-    report.stats = guard.stats();
-    for (const libfreeze::Filesystem& filesystem : report.filesystems) {
-        console.tell(fmt::format("frozen: {}", in_quotes(filesystem.path)));
+    outcome.stats = guard.stats();
+    if (!context.arguments.json) {
+        context.console.print(outcome.id + "\n"); // before keep(): see publish_or_thaw()
     }
+    guard.keep();
+    publish_or_thaw(context);
+    for (const libfreeze::Filesystem& filesystem : outcome.filesystems) {
+        context.console.tell(fmt::format("frozen: {}", in_quotes(filesystem.path)));
+    }
+    send_to_journal({"freeze", "done", fmt::format("froze {}", names_of(outcome.filesystems)),
+                     outcome.id, outcome.filesystems});
     return exit_status::ok;
 }
 

@@ -3,13 +3,12 @@
 #include "commands.hpp"
 #include "console.hpp"
 #include "exit_status.hpp"
-#include "report.hpp"
-#include "system.hpp"
+#include "json.hpp"
+#include "outcome.hpp"
 
 #include <libfreeze/probe.hpp>
 
-#include <optional>
-#include <string>
+#include <memory>
 
 #include <fmt/format.h>
 
@@ -17,35 +16,30 @@ namespace freezectl {
 
 namespace {
 
-/// The switch's value; none on a kernel that does not have it.
-std::optional<bool> read_switch(const std::string& name) {
-    std::string text;
-    if (libfreeze::the_system().read_file("/proc/sys/fs/" + name, &text) != 0 || text.empty()) {
-        return std::nullopt;
-    }
-    return text.front() != '0';
-}
-
 const char* word(bool value) {
     return value ? "yes" : "no";
 }
 
 } // namespace
 
-int probe(const Arguments& arguments, Console& console, Report& report) {
-    const auto path = arguments.paths.empty() ? "/" : arguments.paths.front();
-    const bool timeout = libfreeze::probe(path).timeout;
-    const std::optional<bool> nest = read_switch("freeze_nest");
-    const std::optional<bool> argument = read_switch("freeze_timeout_arg");
-    report.details = {{"timeout", timeout},
-                      {"nest", nest.value_or(false)},
-                      {"timeout_argument", argument.value_or(false)}};
-    if (!arguments.json) {
-        console.report(fmt::format("timeouts: {}\n"
-                                   "freezes of one filesystem nest: {}\n"
-                                   "FIFREEZE reads its argument as a timeout: {}\n",
-                                   word(timeout), word(nest.value_or(false)),
-                                   word(argument.value_or(false))));
+int probe(const Context& context) {
+    const auto& paths = context.arguments.paths;
+    const libfreeze::Features features = libfreeze::probe(paths.empty() ? "/" : paths.front());
+    context.outcome.details =
+        std::make_shared<Json>(Json{{"kernel_timeouts", features.kernel_timeouts},
+                                    {"descriptors", features.descriptors},
+                                    {"status", features.status},
+                                    {"host_guardian", features.host_guardian},
+                                    {"guardian_survives", features.guardian_survives}});
+    if (!context.arguments.json) {
+        context.console.print(fmt::format(
+            "the kernel has freeze timeouts: {}\n"
+            "the kernel has freeze descriptors: {}\n"
+            "the kernel reports who has frozen a filesystem: {}\n"
+            "the host starts guardians: {}\n"
+            "a guardian outlives the program: {}\n",
+            word(features.kernel_timeouts), word(features.descriptors), word(features.status),
+            word(features.host_guardian), word(features.guardian_survives)));
     }
     return exit_status::ok;
 }

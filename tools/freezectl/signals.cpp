@@ -34,15 +34,17 @@ Signals::Signals() {
     for (const int number : {SIGTSTP, SIGTTOU, SIGTTIN, SIGPIPE}) {
         ::sigaddset(&blocked, number);
     }
-    (void)std::signal(SIGCHLD, SIG_DFL); // ignored, it would take the child's exit status away
+    (void)std::signal(SIGCHLD, SIG_DFL); // if it is ignored, the exit status of a child is lost
     ::pthread_sigmask(SIG_BLOCK, &blocked, &original_);
     fd_ = ::signalfd(-1, &read, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fd_ < 0) {
+    cancel_fd_ = ::signalfd(-1, &heeded_, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd_ < 0 || cancel_fd_ < 0) {
         throw std::system_error(errno, std::system_category(), "cannot wait for signals");
     }
 }
 
 Signals::~Signals() {
+    ::close(cancel_fd_);
     ::close(fd_);
 }
 
@@ -56,12 +58,12 @@ std::optional<int> Signals::take() {
     return std::nullopt;
 }
 
-bool Signals::heeds(int number) const noexcept {
+bool Signals::is_heeded(int number) const noexcept {
     return ::sigismember(&heeded_, number) == 1;
 }
 
 void die_of(int number) {
-    const rlimit no_core{0, 0}; // QUIT is no fault of this program
+    const rlimit no_core{0, 0}; // QUIT is not a fault of this program
     ::setrlimit(RLIMIT_CORE, &no_core);
     (void)std::signal(number, SIG_DFL);
     sigset_t only{};

@@ -6,10 +6,10 @@
 
 namespace freezectl {
 
-/// While something is frozen, signals wait until they are asked for: INT, TERM, HUP and QUIT since
-/// the thaw comes first, TSTP, TTOU and PIPE since the program would stop or die with the freeze in
-/// place. What was ignored when the program started (nohup) stays ignored. All threads that are
-/// started afterwards inherit this; it is never undone.
+/// Blocks signals while something may be frozen. INT, TERM, HUP and QUIT end the program after the
+/// thaw; TSTP, TTIN, TTOU and PIPE would stop or end it with the freeze in place. A signal that was
+/// ignored when the program started (nohup) stays ignored. Threads that are started afterwards
+/// inherit this. It is never undone.
 class Signals final {
 public:
     Signals();
@@ -19,17 +19,20 @@ public:
     Signals(Signals&&) = delete;
     Signals& operator=(Signals&&) = delete;
 
-    /// Readable when there is something to take(), or a child has changed its state.
+    /// Readable if take() returns a signal, or if a child has changed its state.
     [[nodiscard]] int fd() const noexcept { return fd_; }
-    /// The next signal that is to end the program. Does not wait.
+    /// Readable if take() returns a signal.
+    [[nodiscard]] int cancel_fd() const noexcept { return cancel_fd_; }
+    /// The next signal that shall end the program. Does not wait.
     std::optional<int> take();
-    /// Whether it was not ignored when the program started.
-    [[nodiscard]] bool heeds(int number) const noexcept;
-    /// What was blocked before: for the programs that are run.
+    /// Whether the signal was not ignored when the program started.
+    [[nodiscard]] bool is_heeded(int number) const noexcept;
+    /// The signals that were blocked before. For the programs that are run.
     [[nodiscard]] const sigset_t& original_mask() const noexcept { return original_; }
 
 private:
     int fd_ = -1;
+    int cancel_fd_ = -1;
     sigset_t original_{};
     sigset_t heeded_{};
 };
@@ -37,7 +40,7 @@ private:
 /// Ends the program as the signal does.
 [[noreturn]] void die_of(int number);
 
-/// Thrown where a signal ends what is done; nothing is frozen any more.
+/// Thrown where a signal ends the program. Nothing that it has frozen is frozen any more.
 struct Interrupted {
     int number = 0;
 };
