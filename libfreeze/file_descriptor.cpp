@@ -15,4 +15,12 @@ FileDescriptor open_at(int directory, const char* path, int flags) {
     return FileDescriptor(fd);
 }
 
+int retry_ioctl(int fd, unsigned long request, void* argument) {
+    int result = -1;
+    do {
+        result = syscalls().ioctl(fd, request, argument);
+    } while (result < 0 && errno == EINTR);
+    return result;
+}
+
 } // namespace libfreeze::internal

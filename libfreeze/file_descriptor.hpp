@@ -37,4 +37,7 @@ private:
 /// errno.
 FileDescriptor open_at(int directory, const char* path, int flags);
 
+/// ioctl(2), again if a signal interrupts it.
+int retry_ioctl(int fd, unsigned long request, void* argument);
+
 } // namespace libfreeze::internal

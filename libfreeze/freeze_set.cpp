@@ -57,9 +57,7 @@ Outcome sync_filesystem(const Entry& entry) {
 
 /// The deadline of a kept hold, as its guardian tells it.
 Deadline deadline_of(dev_t device, std::uint64_t id) {
-    constexpr std::chrono::seconds longest{5};
-    const std::optional<GuardianStatus> status =
-        ask_status(device, {syscalls().now() + longest, -1});
+    const std::optional<GuardianStatus> status = ask_status(device, at_once());
     if (status) {
         for (const guardian_message& holder : status->holders) {
             if (holder.id == id && holder.timeout_ms >= 0) {
@@ -78,16 +76,10 @@ void restore_deadline(Entry& entry) {
     }
 }
 
-/// A kept hold's filesystem, as far as this mount namespace shows it.
+/// A hold's filesystem, without a descriptor on it.
 Target target_of(dev_t device, const MountTable& table) {
     Target target;
-    target.filesystem.device = device;
-    if (const Mount* const mount = find_mount_by_device(table, device)) {
-        target.filesystem.path = mount->target;
-        target.filesystem.mountpoint = mount->target;
-        target.filesystem.type = mount->type;
-        target.filesystem.source = mount->source;
-    }
+    target.filesystem = filesystem_of(device, table);
     return target;
 }
 

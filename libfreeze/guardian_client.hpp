@@ -22,6 +22,10 @@ struct Limits {
     int cancel_fd = -1; ///< readable: now
 };
 
+/// For a guardian that runs: it answers at once, whatever the kernel does. One that does not is
+/// stopped.
+Limits at_once();
+
 /// The directory with the guardians' sockets.
 std::string guardian_directory();
 

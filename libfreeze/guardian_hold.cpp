@@ -18,13 +18,6 @@ namespace libfreeze::internal {
 
 namespace {
 
-/// A guardian answers at once, whatever the kernel does. One that does not is stopped.
-constexpr std::chrono::seconds answer_time{5};
-
-Limits at_once() {
-    return {syscalls().now() + answer_time, -1};
-}
-
 guardian_message request_of(guardian_message_type type, const HoldRequest& from) {
     guardian_message message{};
     message.type = type;
@@ -125,13 +118,7 @@ void thaw_after_guardian(dev_t device, int filesystem) {
         state.compare(0, std::strlen("frozen"), "frozen") != 0) {
         return;
     }
-    int result = has_thawed_itself(state) ? 0 : -1;
-    while (result < 0) {
-        result = syscalls().ioctl(filesystem, FITHAW, nullptr);
-        if (result < 0 && errno != EINTR) {
-            break;
-        }
-    }
+    const int result = has_thawed_itself(state) ? 0 : retry_ioctl(filesystem, FITHAW, nullptr);
     if (result == 0 || errno == EINVAL) {
         syscalls().ftruncate(lock.get(), 0);
     }

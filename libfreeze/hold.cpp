@@ -56,10 +56,8 @@ std::unique_ptr<Hold> refer_to_hold(dev_t device, std::uint64_t id, Outcome* out
 }
 
 bool is_held(dev_t device, int filesystem) {
-    constexpr std::chrono::seconds longest{5};
     Outcome outcome;
-    const std::optional<GuardianStatus> status =
-        ask_status(device, {syscalls().now() + longest, -1}, &outcome);
+    const std::optional<GuardianStatus> status = ask_status(device, at_once(), &outcome);
     if (status) {
         return status->state.state != GUARDIAN_UNFROZEN;
     }

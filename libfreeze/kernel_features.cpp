@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "kernel_features.hpp"
 
-#include "syscalls.hpp"
+#include "file_descriptor.hpp"
 
 #include <cerrno>
 #include <cstdint>
@@ -12,11 +12,7 @@ namespace {
 
 /// 0 or the errno.
 int call(int fd, unsigned long request, void* argument) {
-    int result = -1;
-    do {
-        result = syscalls().ioctl(fd, request, argument);
-    } while (result < 0 && errno == EINTR);
-    return result < 0 ? errno : 0;
+    return retry_ioctl(fd, request, argument) < 0 ? errno : 0;
 }
 
 int answer_of(int error, int expected) {

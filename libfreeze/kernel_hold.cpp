@@ -10,14 +10,6 @@ namespace libfreeze::internal {
 
 namespace {
 
-int call(int fd, unsigned long request, void* argument) noexcept {
-    int result = -1;
-    do {
-        result = syscalls().ioctl(fd, request, argument);
-    } while (result < 0 && errno == EINTR);
-    return result;
-}
-
 Outcome outcome_of(int result) {
     if (result >= 0) {
         return {};
@@ -43,22 +35,22 @@ std::unique_ptr<Hold> KernelHold::take(int filesystem, const HoldRequest& reques
     arguments.timeout_ms = static_cast<std::uint64_t>(request.timeout.count());
     arguments.acquire_timeout_ms = milliseconds_left(request.limits.until);
     request.comment.copy(arguments.comment, sizeof(arguments.comment) - 1);
-    const int fd = call(filesystem, FIFREEZE_FD, &arguments);
+    const int fd = retry_ioctl(filesystem, FIFREEZE_FD, &arguments);
     *outcome = outcome_of(fd);
     return fd < 0 ? nullptr : std::unique_ptr<Hold>(new KernelHold(FileDescriptor(fd)));
 }
 
 Outcome KernelHold::thaw() {
-    return outcome_of(call(fd_.get(), FSFREEZE_THAW, nullptr));
+    return outcome_of(retry_ioctl(fd_.get(), FSFREEZE_THAW, nullptr));
 }
 
 Outcome KernelHold::extend(std::chrono::milliseconds timeout) {
     auto milliseconds = static_cast<__u64>(timeout.count());
-    return outcome_of(call(fd_.get(), FSFREEZE_EXTEND, &milliseconds));
+    return outcome_of(retry_ioctl(fd_.get(), FSFREEZE_EXTEND, &milliseconds));
 }
 
 Outcome KernelHold::keep() {
-    return outcome_of(call(fd_.get(), FSFREEZE_KEEP, nullptr));
+    return outcome_of(retry_ioctl(fd_.get(), FSFREEZE_KEEP, nullptr));
 }
 
 } // namespace libfreeze::internal

@@ -8,23 +8,6 @@
 
 namespace libfreeze::internal {
 
-namespace {
-
-/// A superblock, as the mount table shows it.
-Filesystem filesystem_of(dev_t device, const MountTable& table) {
-    Filesystem filesystem;
-    filesystem.device = device;
-    if (const Mount* const mount = find_mount_by_device(table, device)) {
-        filesystem.path = mount->target;
-        filesystem.mountpoint = mount->target;
-        filesystem.type = mount->type;
-        filesystem.source = mount->source;
-    }
-    return filesystem;
-}
-
-} // namespace
-
 ReportEntry describe(const Filesystem& filesystem, const Stack& stack, const MountTable& table) {
     ReportEntry entry;
     entry.filesystem = filesystem;

@@ -233,6 +233,18 @@ Target resolve(int fd, const MountTable& table, Operation operation) {
     return open_target(fd, bare.path, *place, table, operation);
 }
 
+Filesystem filesystem_of(dev_t device, const MountTable& table) {
+    Filesystem filesystem;
+    filesystem.device = device;
+    if (const Mount* const mount = find_mount_by_device(table, device)) {
+        filesystem.path = mount->target;
+        filesystem.mountpoint = mount->target;
+        filesystem.type = mount->type;
+        filesystem.source = mount->source;
+    }
+    return filesystem;
+}
+
 std::optional<dev_t> superblock_of(int fd, const MountTable& table) {
     const std::optional<Place> place = locate(fd, table);
     return place ? std::optional(superblock_at(*place)) : std::nullopt;

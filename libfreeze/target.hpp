@@ -25,6 +25,9 @@ Target resolve(const std::string& path, const MountTable& table, Operation opera
 /// The same for an open file, which may be O_PATH.
 Target resolve(int fd, const MountTable& table, Operation operation);
 
+/// A superblock's filesystem, as the mount table shows it. Its path is the mountpoint.
+Filesystem filesystem_of(dev_t device, const MountTable& table);
+
 /// The superblock that an open file is on. None if it cannot be found out. Never blocks.
 std::optional<dev_t> superblock_of(int fd, const MountTable& table);
 

@@ -140,10 +140,7 @@ std::vector<HoldEntry> kernel_holds(int fd) {
 
 /// 0, or the errno.
 int thaw_once(int fd) {
-    int result = -1;
-    do {
-        result = syscalls().ioctl(fd, FITHAW, nullptr);
-    } while (result < 0 && errno == EINTR);
+    const int result = retry_ioctl(fd, FITHAW, nullptr);
     return result < 0 ? errno : 0;
 }
 
