@@ -29,6 +29,13 @@ VM = [sys.executable, "-B", "-m", "tests.vm"]
 Done = subprocess.CompletedProcess[str]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kernel() -> None:
+    """Builds it, if it is not cached, before the time of a test counts."""
+    words = ["build", "--kernel", KERNEL, "--flavour", "stock"]
+    subprocess.run([*VM, *words], stdout=subprocess.DEVNULL, check=True)
+
+
 def vm(*options: str, command: list[str], cwd: Path = ROOT, **environment: str) -> Done:
     """The finished `vm run` on the stock kernel."""
     words = ["run", "--kernel", KERNEL, "--flavour", "stock", *options, "--", *command]
