@@ -93,13 +93,14 @@ std::vector<pid_t> guardians() {
 
 /// Waits until there has been none for a moment, because one may still be starting.
 bool all_guardians_end() {
+    constexpr int often = 20;
     const auto until = Clock::now() + 30s;
-    auto seen = Clock::now();
-    while (Clock::now() < until && Clock::now() - seen < 100ms) {
-        seen = guardians().empty() ? seen : Clock::now();
+    int none = 0;
+    while (Clock::now() < until && none < often) {
+        none = guardians().empty() ? none + 1 : 0;
         std::this_thread::sleep_for(5ms);
     }
-    return Clock::now() < until;
+    return none == often;
 }
 
 std::filesystem::path proc(pid_t process) {
@@ -129,19 +130,19 @@ std::vector<std::string> open_there(pid_t process) {
     return found;
 }
 
-/// Whether a process may exempt itself from the OOM killer.
 /// After a thaw without libfreeze. extend() waits for the check up to 40 ms; if that takes longer,
-/// the descriptor wakes when the end is known.
+/// the descriptor wakes when the end is known, long before the deadline.
 bool extend_finds_the_end(FreezeGuard& guard) {
     std::error_code error;
-    guard.extend(5s, error);
+    guard.extend(60s, error);
     pollfd entry{guard.descriptor(), POLLIN, 0};
     if (!error && ::poll(&entry, 1, 10'000) == 1) {
-        guard.extend(5s, error);
+        guard.extend(60s, error);
     }
     return error == errc::expired;
 }
 
+/// Whether a process may exempt itself from the OOM killer.
 bool can_be_exempt() {
     Child actor([] {
         std::ofstream file("/proc/self/oom_score_adj");
