@@ -5,11 +5,14 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <sys/statfs.h>
 
 #include <libfreeze/ioctl.h>
 
 /* EINTR means a fatal signal, and all are blocked, so that it should not happen. */
 enum { ATTEMPTS = 10 };
+/* JFS_SUPER_MAGIC, which no public header has. */
+enum { JFS_MAGIC = 0x3153464a };
 
 static int request(const struct job* job, unsigned long code, int64_t* argument) {
     int result = -1;
@@ -30,23 +33,51 @@ static void detect_kernel(struct job* job) {
                           : KERNEL_STOCK;
 }
 
-static void run(struct job* job) {
+static int freeze(const struct job* job) {
     int64_t seconds = job->seconds;
 
+    return job->kernel == KERNEL_STOCK ? request(job, FIFREEZE, NULL)
+                                       : request(job, FIFREEZE_TIMEOUT, &seconds);
+}
+
+static int check(const struct job* job) {
+    int64_t seconds = job->seconds;
+
+    return job->kernel == KERNEL_STOCK ? request(job, FIFREEZE, NULL)
+                                       : request(job, FIFREEZE_RESET_TIMEOUT, &seconds);
+}
+
+static bool is_jfs(int filesystem) {
+    struct statfs status;
+
+    return sys_fstatfs(filesystem, &status) == 0 && status.f_type == JFS_MAGIC;
+}
+
+/* EINVAL means that it was not frozen. On stock kernels JFS can also fail with it, and stays frozen
+ * then. */
+static int thaw(const struct job* job) {
+    const int error = request(job, FITHAW, NULL);
+
+    if (error != EINVAL || job->kernel != KERNEL_STOCK || !is_jfs(job->filesystem))
+        return error;
+    if (request(job, FIFREEZE, NULL))
+        return EIO;
+    (void)request(job, FITHAW, NULL); /* it was not frozen before the check */
+    return EINVAL;
+}
+
+static void run(struct job* job) {
     detect_kernel(job);
-    const bool stock = job->kernel == KERNEL_STOCK;
     switch (job->kind) {
     case JOB_FREEZE:
-        job->error =
-            stock ? request(job, FIFREEZE, NULL) : request(job, FIFREEZE_TIMEOUT, &seconds);
+        job->error = freeze(job);
         break;
     case JOB_CHECK:
-        job->error =
-            stock ? request(job, FIFREEZE, NULL) : request(job, FIFREEZE_RESET_TIMEOUT, &seconds);
+        job->error = check(job);
         break;
     case JOB_THAW:
     case JOB_CLEAN_UP:
-        job->error = request(job, FITHAW, NULL);
+        job->error = thaw(job);
         break;
     default:
         job->error = EINVAL;

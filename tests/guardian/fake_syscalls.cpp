@@ -292,7 +292,13 @@ int sys_outlives_namespaces() {
 }
 
 int sys_fstatfs(int fd, struct statfs* status) {
-    return fails("fstatfs") ? -1 : fstatfs(fd, status);
+    if (fails("fstatfs") || fstatfs(fd, status) != 0) {
+        return -1;
+    }
+    if (fake()->jfs) {
+        status->f_type = 0x3153464a;
+    }
+    return 0;
 }
 
 int sys_peer(int fd, ucred* peer) {

@@ -29,6 +29,7 @@ struct Fake {
 
     std::mutex lock;
     bool patched = false; ///< the kernel has part 2 of the patches
+    bool jfs = false;     ///< the filesystem says that it is JFS
     bool frozen = false;
     bool guardian_froze = false;      ///< and nobody has thawed since
     int thaws = 0;                    ///< successful ones, by anybody

@@ -4,6 +4,7 @@
 #include "stage.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <cerrno>
 #include <chrono>
@@ -124,6 +125,31 @@ TEST_CASE("a thaw that fails leaves the hold in place") {
     CHECK(administrator->ask(GUARDIAN_END_ALL) == EIO);
     CHECK(kernel.is_frozen());
     CHECK(stage.first->ask(GUARDIAN_THAW) == 0);
+    CHECK_FALSE(kernel.is_frozen());
+}
+
+TEST_CASE("JFS that fails to thaw with EINVAL is still frozen") {
+    Fake kernel;
+    kernel.jfs = true;
+    const Stage stage(&kernel);
+    REQUIRE(stage.start() == 0);
+    REQUIRE(stage.first->freeze(1) == 0);
+    fail(kernel, "FITHAW", EINVAL);
+    CHECK(stage.first->ask(GUARDIAN_THAW) == EIO);
+    CHECK(kernel.is_frozen());
+    CHECK(stage.first->ask(GUARDIAN_THAW) == 0);
+    CHECK_FALSE(kernel.is_frozen());
+}
+
+TEST_CASE("JFS that somebody has thawed is not left frozen") {
+    Fake kernel;
+    kernel.jfs = true;
+    kernel.patched = GENERATE(false, true);
+    const Stage stage(&kernel);
+    REQUIRE(stage.start() == 0);
+    REQUIRE(stage.first->freeze(1) == 0);
+    kernel.outsider_thaws();
+    CHECK(stage.first->ask(GUARDIAN_THAW) == ESTALE);
     CHECK_FALSE(kernel.is_frozen());
 }
 
