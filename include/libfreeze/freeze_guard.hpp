@@ -158,6 +158,7 @@ public:
                          const Options& options = {})
         : FreezeGuard(Paths(std::vector<std::filesystem::path>(paths.begin(), paths.end())),
                       options) {}
+    /// The same, but reports a failure in `error` and makes an empty guard then.
     FreezeGuard(const Paths& paths, const Options& options, std::error_code& error) {
         detail::check(freeze(paths, options), error);
     }

@@ -18,7 +18,7 @@ def arguments() -> argparse.Namespace:
         description="Checks the style of the tree, and prints TAP.",
         epilog=f"The checks are {', '.join([*CHECKS, *FULL_CHECKS])}.",
     )
-    parser.add_argument("--full", action="store_true", help="clang-tidy as well (minutes)")
+    parser.add_argument("--full", action="store_true", help="also clang-tidy and Doxygen (minutes)")
     parser.add_argument(
         "--strict", action="store_true", help="a program that is not installed is a failure"
     )

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -266,6 +267,17 @@ def clang_tidy(files: Files) -> list[str]:
     return tool(["clang-tidy", "--quiet", "-p", str(BUILD)], names)
 
 
+def doxygen(files: Files) -> list[str]:
+    """The reference of the headers. Its output is dropped."""
+    template = (ROOT / "man/Doxyfile.in").read_text()
+    with tempfile.TemporaryDirectory(prefix="libfreeze-doxygen.") as output:
+        for name, value in (("VERSION", ""), ("SOURCE", str(ROOT)), ("OUTPUT", output)):
+            template = template.replace(f"@{name}@", value)
+        file = Path(output, "Doxyfile")
+        file.write_text(template)
+        return tool(["doxygen"], [str(file)])
+
+
 CHECKS: dict[str, Check] = {
     "spdx": spdx,
     "unwanted": unwanted,
@@ -283,4 +295,4 @@ CHECKS: dict[str, Check] = {
     "shellcheck": shellcheck,
     "shfmt": shfmt,
 }
-FULL_CHECKS: dict[str, Check] = {"clang-tidy": clang_tidy}
+FULL_CHECKS: dict[str, Check] = {"clang-tidy": clang_tidy, "doxygen": doxygen}
