@@ -80,6 +80,42 @@ Outcome reach(int filesystem, dev_t device, const HoldRequest& request,
                                      connection);
 }
 
+/// "frozen NUMBER": the kernel thaws at that time, in milliseconds of CLOCK_MONOTONIC; 0: never.
+bool has_thawed_itself(const std::string& state) {
+    const long long until = std::strtoll(state.c_str() + std::strlen("frozen"), nullptr, 10);
+    const auto now =
+        std::chrono::duration_cast<std::chrono::milliseconds>(syscalls().now().time_since_epoch());
+    return until > 0 && now.count() >= until;
+}
+
+/// The kernel may close the socket of a process that was killed a little before it drops the lock.
+bool lock_after_guardian(int lock) {
+    constexpr int attempts = 20;
+    constexpr std::chrono::milliseconds pause{1};
+    for (int attempt = 0; attempt < attempts; ++attempt) {
+        if (syscalls().flock(lock, LOCK_EX | LOCK_NB) == 0) {
+            return true;
+        }
+        syscalls().sleep(pause);
+    }
+    return false;
+}
+
+/// Thaws what a guardian that was killed has left frozen. Whoever gets the lock does it, once.
+void thaw_after_guardian(dev_t device, int filesystem) {
+    const FileDescriptor lock = open_at(AT_FDCWD, guardian_path(device, ".lock").c_str(), O_RDWR);
+    std::string state;
+    if (filesystem < 0 || !lock || !lock_after_guardian(lock.get()) ||
+        syscalls().read_file(guardian_path(device, ".lock"), &state) != 0 ||
+        state.compare(0, std::strlen("frozen"), "frozen") != 0) {
+        return;
+    }
+    const int result = has_thawed_itself(state) ? 0 : retry_ioctl(filesystem, FITHAW, nullptr);
+    if (result == 0 || errno == EINVAL) {
+        syscalls().ftruncate(lock.get(), 0);
+    }
+}
+
 /// A guardian that exits in between is no failure: the next attempt starts another.
 Outcome freeze_once(int filesystem, dev_t device, const HoldRequest& request,
                     std::optional<GuardianConnection>* connection) {
@@ -96,32 +132,10 @@ Outcome freeze_once(int filesystem, dev_t device, const HoldRequest& request,
         return {EAGAIN};
     }
     if (outcome.error == ECONNRESET) {
+        thaw_after_guardian(device, filesystem); // its FIFREEZE may have succeeded
         return {ECONNRESET, "its guardian was killed: try again"};
     }
     return outcome;
-}
-
-/// "frozen NUMBER": the kernel thaws at that time, in milliseconds of CLOCK_MONOTONIC; 0: never.
-bool has_thawed_itself(const std::string& state) {
-    const long long until = std::strtoll(state.c_str() + std::strlen("frozen"), nullptr, 10);
-    const auto now =
-        std::chrono::duration_cast<std::chrono::milliseconds>(syscalls().now().time_since_epoch());
-    return until > 0 && now.count() >= until;
-}
-
-/// Thaws what a guardian that was killed has left frozen. Whoever gets the lock does it, once.
-void thaw_after_guardian(dev_t device, int filesystem) {
-    const FileDescriptor lock = open_at(AT_FDCWD, guardian_path(device, ".lock").c_str(), O_RDWR);
-    std::string state;
-    if (filesystem < 0 || !lock || syscalls().flock(lock.get(), LOCK_EX | LOCK_NB) != 0 ||
-        syscalls().read_file(guardian_path(device, ".lock"), &state) != 0 ||
-        state.compare(0, std::strlen("frozen"), "frozen") != 0) {
-        return;
-    }
-    const int result = has_thawed_itself(state) ? 0 : retry_ioctl(filesystem, FITHAW, nullptr);
-    if (result == 0 || errno == EINVAL) {
-        syscalls().ftruncate(lock.get(), 0);
-    }
 }
 
 } // namespace

@@ -83,6 +83,24 @@ def test_sigkill_at_every_point(
     latencies.check(record_property)
 
 
+def test_sigkill_of_the_guardian_while_it_freezes(disk: Disk, rounds: Rounds) -> None:
+    """Its FIFREEZE may still succeed when it is dead. Its client thaws then."""
+    count = rounds(20, 200)
+    for number in range(count):
+        program = Worker()
+        program.must("ping")
+        program.start("freeze", paths=[disk.name], timeout_ms=TIMEOUT, flush_budget_ms=0)
+        assert wait_until(guardians, SOON)
+        time.sleep(0.04 * number / count)
+        for pid in guardians():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if program.answer(SOON).result == 0:  # another guardian has frozen it, or it was too late
+            assert program.ask("thaw").result in (0, -errno.ESTALE)
+        assert disk.heartbeat.thawed_within(SOON), f"round {number}: left frozen"
+        program.end()
+
+
 @pytest.mark.parametrize("step", ["freeze", "keep", "adopt"])
 def test_sigkill_with_a_kept_hold(step: str, disk: Disk, worker: NewWorker) -> None:
     """A kept hold stays; an adopted one ends with the program that adopted it."""
