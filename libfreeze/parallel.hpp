@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <system_error>
 #include <thread>
 
 namespace libfreeze::internal {
