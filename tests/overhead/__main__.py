@@ -59,16 +59,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kernel", default="6.12")
     parser.add_argument("--fs", default="ext4")
-    parser.add_argument(
-        "--no-times", action="store_true", help="compare the code and the structure only"
-    )
     args = parser.parse_args()
     tap = Writer()
     try:
         compare(tap, objects(args.kernel, "stock"), objects(args.kernel, "patched"))
-        if not args.no_times:
-            stock = measure(tap, args.kernel, "stock", args.fs)
-            compare_times(tap, stock, measure(tap, args.kernel, "patched", args.fs))
+        stock = measure(tap, args.kernel, "stock", args.fs)
+        compare_times(tap, stock, measure(tap, args.kernel, "patched", args.fs))
     except source.Dropped as why:
         tap.skip(f"{args.kernel}: all of it", why)
     except Failure as why:
