@@ -244,20 +244,28 @@ static uint32_t cause_in(const char* line) {
     return GUARDIAN_CAUSE_NONE;
 }
 
-static void write_record(const struct registry* registry, int fd, uint32_t cause) {
-    char line[LONG_PATH], when[32];
+static int describe_end(const struct registry* registry, uint32_t cause, char* line) {
+    char when[32];
     const time_t now = time(NULL);
     struct tm broken_down;
 
     strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &broken_down));
-    const int length = snprintf(line, sizeof(line), "%s at %s (device %s)\n", words_of(cause), when,
-                                registry->device);
-    (void)!sys_write(fd, line, (size_t)length);
+    return snprintf(line, LONG_PATH, "%s at %s (device %s)\n", words_of(cause), when,
+                    registry->device);
 }
 
-/* Appends, because holds of several filesystems may share an id. */
+static void write_line(const char* path, int flags, const char* line, int length) {
+    const int fd = sys_open(path, O_WRONLY | O_CREAT | flags, 0600);
+    if (fd < 0)
+        return;
+    (void)!sys_write(fd, line, (size_t)length);
+    sys_close(fd);
+}
+
+/* A new record appears with its line in it: whoever reads it removes it. Appends to one that is
+ * there, because holds of several filesystems may share an id. */
 void registry_record_end(struct registry* registry, uint64_t id, uint32_t cause) {
-    char path[LONG_PATH];
+    char path[LONG_PATH], temporary[LONG_PATH], line[LONG_PATH];
 
     if (registry->lock < 0)
         return;
@@ -265,11 +273,12 @@ void registry_record_end(struct registry* registry, uint64_t id, uint32_t cause)
     make_directory(path);
     remove_oldest_record(registry);
     record_path(registry, id, path);
-    const int fd = sys_open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    if (fd < 0)
-        return;
-    write_record(registry, fd, cause);
-    sys_close(fd);
+    snprintf(temporary, sizeof(temporary), "%s/ended/.%s", registry->directory, registry->device);
+    const int length = describe_end(registry, cause, line);
+    write_line(temporary, O_TRUNC, line, length);
+    if (sys_link(temporary, path))
+        write_line(path, O_APPEND, line, length);
+    sys_unlink(temporary);
 }
 
 uint32_t registry_take_end(struct registry* registry, uint64_t id) {

@@ -117,6 +117,10 @@ int sys_mkdir(const char* path, mode_t mode) {
     return mkdir(path, mode);
 }
 
+int sys_link(const char* existing, const char* path) {
+    return link(existing, path);
+}
+
 int sys_unlink(const char* path) {
     return unlink(path);
 }

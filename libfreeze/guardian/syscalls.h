@@ -40,6 +40,7 @@ int sys_flock(int fd, int operation);
 int sys_fstat(int fd, struct stat* status);
 int sys_fstatfs(int fd, struct statfs* status);
 int sys_mkdir(const char* path, mode_t mode);
+int sys_link(const char* existing, const char* path);
 int sys_unlink(const char* path);
 DIR* sys_opendir(const char* path);
 int sys_closedir(DIR* directory);

@@ -234,6 +234,10 @@ int sys_mkdir(const char* path, mode_t mode) {
     return fails("mkdir") ? -1 : mkdir(path, mode);
 }
 
+int sys_link(const char* existing, const char* path) {
+    return fails("link") ? -1 : link(existing, path);
+}
+
 int sys_unlink(const char* path) {
     return fails("unlink") ? -1 : unlink(path);
 }

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -166,6 +167,26 @@ def test_kept_hold_that_expired(fs: Filesystem) -> None:
     answer = fs.find().ask(client.Message(client.THAW, id=identity))
     assert (answer.error, answer.cause) == (errno.ESTALE, client.DEADLINE)
     assert fs.find().thaw(identity) == errno.ESRCH
+    assert guard.thaw() == 0
+
+
+def read_at_once(path: Path) -> str:
+    """What the file says when it appears."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError):
+            return path.read_text()
+    raise TimeoutError(path)
+
+
+def test_records_appear_whole(fs: Filesystem) -> None:
+    guard = fs.freeze()
+    for identity in range(1, 51):
+        connection = fs.freeze(10, identity)
+        with contextlib.suppress(HungUp):
+            connection.keep()
+        record = read_at_once(fs.directory / "ended" / f"{identity:016x}")
+        assert record.startswith("deadline passed at 2")
     assert guard.thaw() == 0
 
 
