@@ -47,6 +47,7 @@ enum needs {
     NEEDS_DEVICES_FREEZE = 4096,       /* ... each of which freezes it when suspended */
     NEEDS_SHUTDOWN = 8192,             /* the shutdown ioctl, on a frozen filesystem too */
     NEEDS_THAW_WITHOUT_DEVICE = 16384, /* a filesystem that thaws even if its device is dead */
+    NEEDS_DESCRIPTORS = 32768,         /* part 3 of the patches */
 };
 
 struct test {
@@ -66,7 +67,7 @@ struct topic {
     const struct topic name = {name##_tests, sizeof(name##_tests) / sizeof(name##_tests[0])}
 
 extern const struct topic holds, owners, deadlines, errors, sysctls, bdev_dm, sysrq, unmount,
-    caller_kinds, faults, races, devices;
+    caller_kinds, faults, races, devices, descriptors, giving_up, status;
 
 /* ---- checks: the first one that fails ends the test ------------------------------------------ */
 
@@ -189,6 +190,43 @@ int op_close(long, long, long);  /* the root of the filesystem */
 int op_reopen(long, long, long); /* ... by its path */
 int op_open_exclusively(long, long, long);
 
+/* ---- descriptors; an actor has a few, by number ---------------------------------------------- */
+
+enum { FDS = 4 };
+
+/* 0 or an error; the descriptor stays in the actor. */
+int freeze_fd(struct actor* who, int number, long timeout_ms, long acquire_ms);
+int op_freeze_fd(long number, long timeout_ms, long acquire_ms);
+int fd_thaw(struct actor* who, int number);
+int fd_extend(struct actor* who, int number, long ms);
+int fd_keep(struct actor* who, int number);
+int fd_close(struct actor* who, int number);
+/* The events that come within this time. */
+int fd_poll(struct actor* who, int number, long within_ms);
+int op_fd_thaw(long number, long, long);
+int op_fd_close(long number, long, long);
+int descriptor_in(int number); /* in the actor: the descriptor itself */
+/* Over a socket that all actors share. Call it before the first of them is made. */
+void open_passage(void);
+int fd_send(struct actor* who, int number);
+int fd_receive(struct actor* who, int number);
+int op_close_passage(long, long, long);
+
+/* ---- status ---------------------------------------------------------------------------------- */
+
+enum { SEEN = 16 };
+/* What an actor has seen last. Call open_view() before the first of them is made. */
+struct view {
+    struct fsfreeze_status status;
+    struct fsfreeze_holder holders[SEEN];
+    int64_t took; /* nanoseconds */
+};
+extern struct view* view;
+void open_view(void);
+int op_status(long room, long holder_size, long unused);
+/* By a new process, with up to SEEN holders. */
+int look(void);
+
 /* ---- is it frozen? --------------------------------------------------------------------------- */
 
 int op_write(long, long, long); /* one byte into a file of the filesystem */
@@ -278,6 +316,7 @@ struct stuck {
 };
 /* Begins a freeze by @who, op_freeze or op_freeze_for, which blocks because of a stuck writer. */
 struct stuck hold_up_freeze(struct actor* who, operation* op, long timeout);
+struct stuck stuck_writer(void);
 void release_stuck_writer(struct stuck*);
 void finish_and_thaw(struct actor* who, struct stuck*);
 

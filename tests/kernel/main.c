@@ -18,9 +18,9 @@
 
 enum { WORKERS = 4 }; /* tests mostly wait */
 
-static const struct topic* const topics[] = {&holds,        &owners,  &deadlines, &errors,
-                                             &sysctls,      &bdev_dm, &sysrq,     &unmount,
-                                             &caller_kinds, &faults,  &races,     &devices};
+static const struct topic* const topics[] = {
+    &holds,        &owners, &deadlines, &errors,  &sysctls,     &bdev_dm,   &sysrq, &unmount,
+    &caller_kinds, &faults, &races,     &devices, &descriptors, &giving_up, &status};
 
 enum { MOST_GLOBS = 64 };
 

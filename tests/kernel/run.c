@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Runs one test in its own process and cleans up after it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +34,18 @@ static bool thaws_without_device(void) {
     return !is_type("jfs") && (!is_type("gfs2") || kernel_version() > 601);
 }
 
+/* /proc can never be frozen. */
+static bool has_descriptors(void) {
+    static int answer;
+
+    if (answer == 0) {
+        int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        answer = ioctl(proc, FIFREEZE_FD, NULL) < 0 ? errno : EINVAL;
+        close(proc);
+    }
+    return answer == EOPNOTSUPP;
+}
+
 /* Reasons that hold on every machine. */
 static const char* not_applicable(const struct test* test) {
     if ((test->needs & NEEDS_F2FS) && !is_type("f2fs"))
@@ -55,6 +69,8 @@ static const char* not_applicable(const struct test* test) {
         return "only for ext4 and XFS";
     if ((test->needs & NEEDS_THAW_WITHOUT_DEVICE) && !thaws_without_device())
         return "cannot be thawed without its device";
+    if ((test->needs & NEEDS_DESCRIPTORS) && !has_descriptors())
+        return "the kernel lacks part 3 of the patches";
 #ifndef __x86_64__
     if (test->needs & NEEDS_32BIT)
         return "32-bit calls are only tested on x86-64";

@@ -21,7 +21,7 @@ static int op_open_truncating(long a, long b, long c) {
     return open_truncating(here, "stuck");
 }
 
-static struct stuck stuck_writer(void) {
+struct stuck stuck_writer(void) {
     struct stuck stuck = {.listener = actor(), .opener = actor()};
 
     SETUP(call(stuck.listener, op_hold_opens, 0, 0, 0));
