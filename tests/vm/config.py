@@ -14,7 +14,7 @@ Options = dict[str, str | None]  # symbol: value; None: not set
 
 class Flavour(NamedTuple):
     tree: str  # flavours with the same tree reuse what is compiled in it
-    patches: int | None  # how many of them; None: all
+    parts: int | None  # how many parts of the patches; None: all
     fragments: Sequence[str]
     variables: Sequence[str] = ()  # for make
 
@@ -31,10 +31,10 @@ FLAVOURS = {
     "patched-all": Flavour("patched", None, ["base", "filesystems"]),
     "debug": Flavour("debug", None, ["base", "debug", "ext4-only"], WATCHED),
     "debug-all": Flavour("debug-all", None, ["base", "filesystems", "debug"]),
-    # One patch after the other, for tests/patches.
-    "step1": Flavour("step1", 1, ["base", "narrow"]),
-    "step2": Flavour("step2", 2, ["base", "narrow"]),
-    "touched": Flavour("touched", None, ["base", "touched"]),
+    # Part 1 alone, most of whose fixes are in the other filesystems, and parts 1 and 2.
+    "part1": Flavour("part1", 1, ["base", "filesystems"]),
+    "part2": Flavour("part2", 2, ["base"]),
+    "touched": Flavour("touched", None, ["base", "filesystems", "touched"]),
 }
 
 LINE = re.compile(r"(?:# )?(CONFIG_\w+)(?:=(.*)| is not set)$")

@@ -193,7 +193,7 @@ def key(about: source.Source, files: Sequence[Path], kernel: str, flavour: str) 
 def cached(kernel: str, flavour: str) -> Path | None:
     """The image if it is in the cache and its source is pinned."""
     package, pins = source.read_base(kernel)
-    files = source.patches(kernel, config.FLAVOURS[flavour].patches)
+    files = source.patches(kernel, config.FLAVOURS[flavour].parts)
     for pin in pins:
         about = source.Source(source.tree_of(package, pin.sha256), pin.version, pin.sha256, True)
         image = cache_dir("images") / key(about, files, kernel, flavour) / "bzImage"
@@ -283,12 +283,13 @@ def is_applied(tree: Path, files: list[Path]) -> bool:
     raise Failure(f"KERNEL_SRC={tree}: the patches neither apply nor are applied")
 
 
-def local_files(tree: Path, kernel: str, count: int | None) -> list[Path]:
+def local_files(tree: Path, kernel: str, flavour: str) -> list[Path]:
     """The patch files for a local tree; none while its patches are not exported yet."""
-    if count == 0 and source.has_marks(tree):
-        raise Failure(f"KERNEL_SRC={tree} is a patched tree, but stock is asked for")
+    parts = config.FLAVOURS[flavour].parts
+    if parts is not None and source.has_marks(tree):
+        raise Failure(f"KERNEL_SRC={tree} is a patched tree, but {flavour} is asked for")
     try:
-        return source.patches(kernel, count)
+        return source.patches(kernel, parts)
     except Failure:
         if source.is_patched(tree, []):
             return []
@@ -297,10 +298,10 @@ def local_files(tree: Path, kernel: str, count: int | None) -> list[Path]:
 
 def build(kernel: str, flavour: str) -> Path:
     """The path of the image; fetches, patches, configures and builds as needed."""
-    count = config.FLAVOURS[flavour].patches
     if not os.environ.get("KERNEL_SRC") and (image := cached(kernel, flavour)):
         return image  # without the source, which may be gone from the cache and the mirror
     about = source.describe(kernel)
     if about.digest:
-        return build_pinned(about, source.patches(kernel, count), kernel, flavour)
-    return build_local(about, local_files(about.tree, kernel, count), kernel, flavour)
+        files = source.patches(kernel, config.FLAVOURS[flavour].parts)
+        return build_pinned(about, files, kernel, flavour)
+    return build_local(about, local_files(about.tree, kernel, flavour), kernel, flavour)

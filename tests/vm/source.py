@@ -78,14 +78,19 @@ def read_base(kernel: str) -> tuple[str, list[Pin]]:
         raise Failure(f"{path}: {missing} is missing") from None
 
 
-def patches(kernel: str, count: int | None = None) -> list[Path]:
-    """The kernel's patch files in order, the first `count` of them (0: none)."""
-    if count == 0:
+def patches(kernel: str, parts: int | None = None) -> list[Path]:
+    """The kernel's patch files in order; those of the first `parts` parts (0: none)."""
+    if parts == 0:
         return []
-    found = sorted((PATCHES / kernel).glob("**/*.patch"))
+    found = sorted((PATCHES / kernel).glob("*/*.patch"))
     if not found:
         raise Failure(f"patches/{kernel} has no patches")
-    return found[:count]
+    return [path for path in found if parts is None or part_of(path) <= parts]
+
+
+def part_of(patch: Path) -> int:
+    """The number of a part is the first word of its directory's name, as in 1-fixes."""
+    return int(patch.parent.name.split("-")[0])
 
 
 # The package ---------------------------------------------------------------------
@@ -150,16 +155,23 @@ def tree_of(package: str, digest: str) -> Path:
     return cache_dir("src") / f"{package}-{digest[:16]}"
 
 
+def fetch_and_unpack(package: str, pin: Pin) -> Source | None:
+    got = fetch(package, pin)
+    if not got:
+        return None
+    tree = tree_of(package, got[1])
+    unpack(got[0], package, tree)
+    return Source(tree, pin.version, got[1], True)
+
+
 def pinned(package: str, pins: list[Pin]) -> Source | None:
     for pin in pins:
         tree = tree_of(package, pin.sha256)
         if tree.exists():
             return Source(tree, pin.version, pin.sha256, True)
     for pin in pins:
-        if got := fetch(package, pin):
-            tree = tree_of(package, got[1])
-            unpack(got[0], package, tree)
-            return Source(tree, pin.version, got[1], True)
+        if got := fetch_and_unpack(package, pin):
+            return got
     return None
 
 
@@ -254,7 +266,7 @@ def copy(tree: Path, target: Path, link: bool) -> None:
 
 
 def has_marks(tree: Path) -> bool:
-    """Whether the tree has the sysctl that the first patch adds."""
+    """Whether the tree has the sysctl that part 2 adds."""
     grep = ["grep", "-rqw", "freeze_nest", "--include=*.c", "fs"]
     return subprocess.run(grep, cwd=tree).returncode == 0
 
