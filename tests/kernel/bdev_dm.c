@@ -87,6 +87,18 @@ static void count_stays_right(void) {
     }
 }
 
+/* Any result will do: without part 2 of the patches, FITHAW takes the freeze of the suspend. */
+static void count_after_any_thaw(void) {
+    struct actor* admin = actor();
+
+    WANT(0, suspend());
+    begin(admin, op_thaw, 0, 0, 0);
+    sleep_ms(200);
+    WANT(0, resume());
+    CHECK(finish(admin, block_timeout_ms()) > BLOCKED, "FITHAW blocks after the resume");
+    check_suspend_freezes();
+}
+
 static void rescue_under_a_suspend(void) {
     struct actor* gone = actor();
 
@@ -262,6 +274,8 @@ static const struct test bdev_dm_tests[] = {
      thaw_of_a_suspend, FAILS_ON_STOCK, NEEDS_DM_FREEZE},
     {"bdev_dm.count_stays_right", "S T R, after which a suspend still blocks writes",
      count_stays_right, FAILS_ON_STOCK, NEEDS_DM_FREEZE},
+    {"bdev_dm.count_after_any_thaw", "S T R, whatever T returns: a suspend still blocks writes",
+     count_after_any_thaw, FIXED_BY_PART_1, NEEDS_DM_FREEZE},
     {"bdev_dm.rescue_under_a_suspend",
      "an administrator's thaw ends only holds, not a suspend's freeze", rescue_under_a_suspend,
      FAILS_ON_STOCK, NEEDS_DM_FREEZE},

@@ -504,8 +504,8 @@ static const struct test errors_tests[] = {
      "a failing device fails a freeze with a timeout, and nothing is frozen", timed_freeze_fails,
      FAILS_ON_STOCK, NEEDS_DM},
     {"errors.f2fs_resize", "a resize of f2fs cannot be thawed, and no freeze succeeds during it",
-     f2fs_resize, FAILS_ON_STOCK, NEEDS_DM | NEEDS_F2FS},
+     f2fs_resize, FIXED_BY_PART_1, NEEDS_DM | NEEDS_F2FS},
     {"errors.f2fs_resize_and_sysrq", "a resize of f2fs is not thawed by sysrq-j either",
-     f2fs_resize_and_sysrq, FAILS_ON_STOCK, NEEDS_VM | NEEDS_DM | NEEDS_F2FS},
+     f2fs_resize_and_sysrq, FIXED_BY_PART_1, NEEDS_VM | NEEDS_DM | NEEDS_F2FS},
 };
 TOPIC(errors);

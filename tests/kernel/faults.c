@@ -412,7 +412,7 @@ static const struct test faults_tests[] = {
      FAILS_ON_STOCK, NEEDS_DM | NEEDS_THAW_WITHOUT_DEVICE},
     {"faults.made_read_only",
      "a filesystem that an error made read-only while frozen can be thawed", made_read_only,
-     FAILS_ON_STOCK, NEEDS_DM | NEEDS_JFS},
+     FIXED_BY_PART_1, NEEDS_DM | NEEDS_JFS},
     {"faults.no_memory_at_the_deadline", "expiry needs no memory", no_memory_at_the_deadline,
      FAILS_ON_STOCK, NEEDS_FAILSLAB | NEEDS_THAW_WITHOUT_MEMORY},
     {"faults.swapped_out", "expiry is on time when the owner is swapped out and memory is short",

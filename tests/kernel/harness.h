@@ -26,6 +26,7 @@
 enum stock {
     FAILS_ON_STOCK,  /* the test fails on an unpatched kernel */
     SAME_ON_STOCK,   /* the test passes on an unpatched kernel */
+    FIXED_BY_PART_1, /* fails on an unpatched kernel, and passes with part 1 of the patches */
     FAILS_UNTIL_6_1, /* fails on 6.1 and older only */
     /* ... and on btrfs, because the emergency thaw ignores freezes of its devices */
     FAILS_UNTIL_6_1_AND_ON_BTRFS,
@@ -68,6 +69,9 @@ struct topic {
 
 extern const struct topic holds, owners, deadlines, errors, sysctls, bdev_dm, sysrq, unmount,
     caller_kinds, faults, races, devices, descriptors, giving_up, status;
+
+/* How many parts of the patches the kernel has, from 0 to 3. */
+extern int kernel_parts;
 
 /* ---- checks: the first one that fails ends the test ------------------------------------------ */
 

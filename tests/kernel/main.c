@@ -25,7 +25,7 @@ static const struct topic* const topics[] = {
 enum { MOST_GLOBS = 64 };
 
 static struct {
-    bool stock, list;
+    bool list;
     const char *only[MOST_GLOBS], *disk;
     size_t only_count;
 } options;
@@ -44,7 +44,7 @@ static void choose_tests(bool failing) {
     for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++)
         for (size_t j = 0; j < topics[i]->count; j++) {
             const struct test* test = &topics[i]->tests[j];
-            if (asked_for(test->name) && (options.stock && fails_on_stock(test)) == failing)
+            if (asked_for(test->name) && (kernel_parts == 0 && fails_on_stock(test)) == failing)
                 chosen[chosen_count++] = test;
         }
 }
@@ -86,7 +86,7 @@ static void work(int results, bool alone_only) {
     while ((i = __atomic_fetch_add(next_test, 1, __ATOMIC_SEQ_CST)) < chosen_count) {
         if (alone(chosen[i]) != alone_only)
             continue;
-        judge(chosen[i], options.stock, &verdict);
+        judge(chosen[i], &verdict);
         read_diagnostics(output, &verdict);
         if (send(results, &verdict, sizeof(verdict), 0) != sizeof(verdict))
             _exit(BROKEN);
@@ -168,24 +168,27 @@ static int list(void) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: freeze-abi [--stock] [--only GLOB]... --fs TYPE DISK\n"
-                    "       freeze-abi --list\n"
-                    "TYPE is ext4, xfs, btrfs, f2fs, jfs or gfs2.\n"
-                    "Everything on DISK is destroyed.\n");
+    fprintf(stderr,
+            "usage: freeze-abi [--stock | --parts N] [--only GLOB]... --fs TYPE DISK\n"
+            "       freeze-abi --list\n"
+            "N is the number of parts of the patches that the kernel has; --stock means 0.\n"
+            "TYPE is ext4, xfs, btrfs, f2fs, jfs or gfs2.\n"
+            "Everything on DISK is destroyed.\n");
     return 2;
 }
 
 static bool read_options(int argc, char** argv) {
-    static const struct option known[] = {{"stock", no_argument, NULL, 's'},
-                                          {"list", no_argument, NULL, 'l'},
-                                          {"only", required_argument, NULL, 'o'},
-                                          {"fs", required_argument, NULL, 'f'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"stock", no_argument, NULL, 's'},    {"parts", required_argument, NULL, 'p'},
+        {"list", no_argument, NULL, 'l'},     {"only", required_argument, NULL, 'o'},
+        {"fs", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         if (option == 's')
-            options.stock = true;
+            kernel_parts = 0;
+        else if (option == 'p' && strspn(optarg, "0123") == 1 && !optarg[1])
+            kernel_parts = *optarg - '0';
         else if (option == 'l')
             options.list = true;
         else if (option == 'o' && options.only_count < MOST_GLOBS)

@@ -13,6 +13,8 @@
 
 #include "runner.h"
 
+int kernel_parts = 3;
+
 /* ---- whether a test can run here ------------------------------------------------------------ */
 
 /* Up to 6.12, btrfs does not register its superblock with its devices. */
@@ -69,13 +71,20 @@ static const char* not_applicable(const struct test* test) {
         return "only for ext4 and XFS";
     if ((test->needs & NEEDS_THAW_WITHOUT_DEVICE) && !thaws_without_device())
         return "cannot be thawed without its device";
-    if ((test->needs & NEEDS_DESCRIPTORS) && !has_descriptors())
-        return "the kernel lacks part 3 of the patches";
 #ifndef __x86_64__
     if (test->needs & NEEDS_32BIT)
         return "32-bit calls are only tested on x86-64";
 #endif
     return NULL;
+}
+
+/* Reasons that lie in the kernel. Our virtual machine's kernels have what they should have. */
+static const char* missing_in_kernel(const struct test* test) {
+    if (kernel_parts == 1 && fails_on_stock(test) && test->stock != FIXED_BY_PART_1)
+        return "needs part 2 of the patches";
+    if (!(test->needs & NEEDS_DESCRIPTORS) || (kernel_parts == 3 && in_our_vm()))
+        return NULL;
+    return kernel_parts < 3 || !has_descriptors() ? "needs part 3 of the patches" : NULL;
 }
 
 /* Reasons that do not apply to our virtual machine, which has everything. */
@@ -226,21 +235,22 @@ bool fails_on_stock(const struct test* test) {
     case FAILS_UNTIL_6_1_AND_ON_BTRFS:
         return kernel_version() <= 601 || is_type("btrfs");
     case FAILS_ON_STOCK:
+    case FIXED_BY_PART_1:
         break;
     }
     return true;
 }
 
-static bool right(const struct test* test, enum outcome outcome, bool stock) {
-    return outcome == (stock && fails_on_stock(test) ? FAILED : PASSED);
+static bool right(const struct test* test, enum outcome outcome) {
+    return outcome == (kernel_parts == 0 && fails_on_stock(test) ? FAILED : PASSED);
 }
 
-static const char* remark(const struct test* test, enum outcome outcome, bool stock) {
+static const char* remark(const struct test* test, enum outcome outcome) {
     if (outcome == BROKEN)
         return " (could not be made)";
     if (outcome == HUNG)
         return " (hung)";
-    if (!stock)
+    if (kernel_parts > 0)
         return "";
     if (!fails_on_stock(test))
         return outcome == PASSED ? " (same on stock)" : "";
@@ -252,7 +262,8 @@ static const char* remark(const struct test* test, enum outcome outcome, bool st
 static enum outcome run_if_possible(const struct test* test, const char** skip) {
     enum outcome outcome;
 
-    if ((*skip = not_applicable(test)) || (*skip = impossible_here(test)))
+    if ((*skip = not_applicable(test)) || (*skip = missing_in_kernel(test)) ||
+        (*skip = impossible_here(test)))
         return SKIPPED;
     outcome = volume_prepare() && (roundtrip >= 0 || !cleaned_up()) ? run(test) : BROKEN;
     if (outcome != SKIPPED)
@@ -264,7 +275,7 @@ static enum outcome run_if_possible(const struct test* test, const char** skip) 
     return BROKEN;
 }
 
-void judge(const struct test* test, bool stock, struct verdict* verdict) {
+void judge(const struct test* test, struct verdict* verdict) {
     const char* skip;
     int64_t begun = now_ns();
     int timeout = shortest();
@@ -273,8 +284,8 @@ void judge(const struct test* test, bool stock, struct verdict* verdict) {
     if (outcome != SKIPPED)
         printf("#   %.1f s%s\n", seconds(now_ns() - begun),
                timeout > 2 ? ", with longer timeouts because the machine is slow" : "");
-    verdict->ok = outcome == SKIPPED || right(test, outcome, stock);
+    verdict->ok = outcome == SKIPPED || right(test, outcome);
     snprintf(verdict->line, sizeof(verdict->line), "%s %s: %s%s%s", volume.type, test->name,
-             test->what, outcome == SKIPPED ? " # SKIP " : remark(test, outcome, stock),
+             test->what, outcome == SKIPPED ? " # SKIP " : remark(test, outcome),
              outcome == SKIPPED ? skip : "");
 }

@@ -24,7 +24,7 @@ struct verdict {
 bool dm_freezes_volume(void);
 /* Whether the test fails on an unpatched kernel of this version. */
 bool fails_on_stock(const struct test* test);
-/* Runs @test on this worker's volume. @stock: the kernel is unpatched. */
-void judge(const struct test* test, bool stock, struct verdict* verdict);
+/* Runs @test on this worker's volume. */
+void judge(const struct test* test, struct verdict* verdict);
 
 #endif

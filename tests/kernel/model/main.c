@@ -76,7 +76,7 @@ static enum verdict_on_script try_once(const struct script* script, int stretch)
     play.script = script;
     play.soon = shortest() * stretch;
     capture_output();
-    judge(&test, false, &verdict);
+    judge(&test, &verdict);
     renew(!verdict.ok);
     release_output();
     if (verdict.ok)
