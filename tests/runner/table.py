@@ -135,6 +135,13 @@ OTHERS = {
     "gfs2": ["holds", "owners", "deadlines", "bdev_dm", "sysrq", "unmount"],
     "jfs": ["holds", "deadlines", "faults"],
 }
+# Topics with tests of what part 1 of the patches fixes in these filesystems.
+FIXES = {
+    "btrfs": ["unmount"],
+    "f2fs": ["errors", "devices.shutdown_of_f2fs"],
+    "gfs2": ["bdev_dm", "errors.freeze_fails"],
+    "jfs": ["faults"],
+}
 # Under emulation a debugging kernel takes minutes for all of the races and the faults.
 DEBUGGED = [
     *["holds", "owners", "deadlines", "errors", "sysctls", "bdev_dm", "sysrq", "unmount"],
@@ -150,7 +157,8 @@ def only(*names: str) -> list[str]:
 
 def flavour_for(fs: str, flavour: str) -> str:
     """The flavour with this filesystem in it."""
-    return flavour if fs in IN_BASE or flavour.endswith("-all") else f"{flavour}-all"
+    complete = flavour.endswith("-all") or flavour == "part1"
+    return flavour if fs in IN_BASE or complete else f"{flavour}-all"
 
 
 @dataclass(frozen=True)
@@ -193,9 +201,15 @@ class Guest:
     def stock(self) -> tuple[str, ...]:
         return ("--stock",) if self.flavour.startswith("stock") else ()
 
+    def parts(self) -> tuple[str, ...]:
+        """For freeze-abi: which parts of the patches the kernel has."""
+        if self.flavour in ("part1", "part2"):
+            return ("--parts", self.flavour[-1])
+        return self.stock()
+
     def abi(self, fs: str, *tests: str, seconds: int = 150, label: str = "") -> Suite:
         """The raw kernel interface: all tests, or those named."""
-        words = program("tests/kernel/freeze-abi", *self.stock(), *only(*tests))
+        words = program("tests/kernel/freeze-abi", *self.parts(), *only(*tests))
         words += ("--fs", fs, "/dev/vda")
         if fs == "gfs2":  # its thaw goes through several workers
             words = ("env", "FREEZE_ABI_SLOW=2", *words)
@@ -266,6 +280,11 @@ def guests_of(kernel: str) -> Iterator[Suite]:
     if kernel == KERNEL:
         # The other stock kernels are built for --full only: minutes each.
         yield stock.abi("ext4", f"!(faults.@({MEMORY_HEAVY}))")
+        part1, part2 = Guest(kernel, "part1", ALL), Guest(kernel, "part2", ALL)
+        yield part1.abi("ext4", seconds=60)
+        for fs, topics in FIXES.items():
+            yield part1.abi(fs, *topics, seconds=40)
+        yield part2.abi("ext4", f"!(faults.@({MEMORY_HEAVY}))")
         for fs, topics in OTHERS.items():
             tests = [NO_MEMORY_HEAVY if topic == "faults" else topic for topic in topics]
             yield patched.abi(fs, *tests, seconds=90)
@@ -307,6 +326,11 @@ def full_guests_of(kernel: str) -> Iterator[Suite]:
     yield stock.model("ext4", "--steps", "2000")
     for fs, topics in OTHERS.items():
         yield patched.abi(fs, *topics)
+    part1, part2 = Guest(kernel, "part1", FULL, LONG), Guest(kernel, "part2", FULL, LONG)
+    for fs in (*FILESYSTEMS, "jfs"):
+        yield part1.abi(fs, seconds=60)
+    for fs in IN_BASE:
+        yield part2.abi(fs)
     if kernel != "6.1":
         yield patched.abi("gfs2", *GFS2_FAULTS, label="faults")
     yield patched.library("ext4", "xfs", "btrfs")
