@@ -31,8 +31,6 @@ UNWANTED = {
     r"(?<![\w.-])/(?:home|roo[t]|work)/\w": "a path of one machine",
 }
 
-# These are rewritten together with the library and the patches.
-NOT_YET_REWORDED = ("patches/",)
 PHRASES = {
     r"\b(?:for|of|to|by|with) wh[o](?:ever)?\b": "name the person or the program",
     r"\bso i[s] (?:it|that)\b": "use a plain sentence with 'also'",
@@ -153,8 +151,8 @@ def unwanted(files: Files) -> Iterator[str]:
 
 
 def phrases(files: Files) -> Iterator[str]:
-    names = [name for name in files.written if not name.startswith(NOT_YET_REWORDED)]
-    for place, line in files.lines(names):
+    covers = [name for name in files.own if name.endswith("/COVER")]
+    for place, line in files.lines([*files.written, *covers]):
         for pattern, instead in PHRASES.items():
             if match := re.search(pattern, line):
                 yield f"{place}: '{match[0].strip()}': {instead}"
