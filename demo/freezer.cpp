@@ -35,6 +35,8 @@ public:
             return write();
         if (request == "thaw")
             return ioctl(fd_, FITHAW, 0) == 0 ? 0 : errno;
+        if (request == limited_freeze)
+            return freeze_or_give_up();
         return freeze(std::stoi(request.substr(request.find(' '))));
     }
 
@@ -43,6 +45,16 @@ private:
         const int result =
             seconds == 0 ? ioctl(fd_, FIFREEZE, 0) : ioctl(fd_, FIFREEZE_TIMEOUT, &seconds);
         return result == 0 ? 0 : errno;
+    }
+
+    [[nodiscard]] int freeze_or_give_up() const {
+        fsfreeze_args arguments = {};
+        arguments.acquire_timeout_ms = acquire_timeout.count();
+        const int hold = ioctl(fd_, FIFREEZE_FD, &arguments);
+        if (hold < 0)
+            return errno;
+        close(hold); // thaws
+        return 0;
     }
 
     [[nodiscard]] int write() const {

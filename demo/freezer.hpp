@@ -13,9 +13,14 @@ constexpr const char* freezer_timeout = "freeze 2";
 constexpr std::chrono::milliseconds earliest{2000};
 constexpr std::chrono::milliseconds latest{2500};
 
+/// A freeze that gives up if writers do not let it complete in this time.
+constexpr const char* limited_freeze = "freeze or give up";
+constexpr std::chrono::milliseconds acquire_timeout{800};
+
 /// A process that freezes a filesystem and then misbehaves. It uses the bare ioctls, because a guard
 /// of the library would not leave the filesystem frozen. Requests:
 ///   freeze SECONDS   freezes, with this timeout (0: none)
+///   freeze or give up   freezes with a descriptor, within acquire_timeout, and thaws
 ///   write            writes to the filesystem, like a program that logs there
 ///   thaw             thaws
 /// Replies: 0 or the errno.

@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -22,20 +21,6 @@ using namespace std::chrono_literals;
 namespace {
 
 const std::vector<std::string> rows = {"freezer", "writes held back"};
-
-/// Waits until writes succeed again. Returns when that was, or nothing if they still block.
-std::optional<demo::Clock::time_point> wait_until_writable(const demo::Probe& probe,
-                                                           std::chrono::milliseconds timeout) {
-    const auto end = demo::Clock::now() + timeout;
-    while (demo::Clock::now() < end) {
-        if (probe.observe() == demo::Probe::State::writable) {
-            if (probe.blocked().empty())
-                return std::nullopt;
-            return probe.blocked().back().to;
-        }
-    }
-    return std::nullopt;
-}
 
 bool killed(const std::string& mountpoint, bool stock) {
     const demo::Probe probe(mountpoint);
@@ -50,10 +35,10 @@ bool killed(const std::string& mountpoint, bool stock) {
     std::this_thread::sleep_for(500ms);
     freezer.kill();
     const auto killed_at = demo::Clock::now();
-    const auto thawed = wait_until_writable(probe, 4s);
+    const auto thawed = probe.wait_until_writable(4s);
     const auto rescue = administrator.request("thaw", 10s);
     const bool left_frozen = rescue && rescue->error == 0; // the thaw had an effect
-    const auto after_rescue = wait_until_writable(probe, 4s);
+    const auto after_rescue = probe.wait_until_writable(4s);
 
     std::this_thread::sleep_for(300ms); // for the end of the timeline
     timeline.fill("freezer", {frozen->at, killed_at}, '=');

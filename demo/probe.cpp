@@ -84,6 +84,19 @@ Probe::State Probe::observe() const {
     throw std::runtime_error("the probe is not scheduled");
 }
 
+std::optional<Clock::time_point>
+Probe::wait_until_writable(std::chrono::milliseconds timeout) const {
+    const auto end = Clock::now() + timeout;
+    while (Clock::now() < end) {
+        if (observe() == State::writable) {
+            if (blocked().empty())
+                return std::nullopt;
+            return blocked().back().to;
+        }
+    }
+    return std::nullopt;
+}
+
 std::vector<Span> Probe::blocked() const {
     std::vector<Span> spans(shared_->blocked.begin(), shared_->blocked.begin() + shared_->count);
     const auto started = shared_->started.load();

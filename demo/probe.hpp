@@ -4,6 +4,8 @@
 #include "support/child.hpp"
 #include "support/clock.hpp"
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,10 @@ public:
     /// Waits until it is certain, which takes a quarter of a second if writes block. Throws if the
     /// machine is too slow.
     [[nodiscard]] State observe() const;
+    /// Waits until blocked writes succeed again. Returns when that was, or nothing if they still
+    /// block or never did.
+    [[nodiscard]] std::optional<Clock::time_point>
+    wait_until_writable(std::chrono::milliseconds timeout) const;
     /// The times in which writes were blocked so far.
     [[nodiscard]] std::vector<Span> blocked() const;
 

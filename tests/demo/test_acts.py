@@ -14,7 +14,13 @@ import pytest
 from tests.support.paths import ROOT
 
 BACKUP = "backup under load"
-ACTS = [BACKUP, "freezers and dm overlap", "freezer stuck on itself", "freezer killed"]
+ACTS = [
+    BACKUP,
+    "freezers and dm overlap",
+    "freezer stuck on itself",
+    "freezer killed",
+    "user's stuck writer",
+]
 FILESYSTEMS = ["ext4", "xfs"]
 DEADLINE = 3600  # seconds, with a kernel to build
 
