@@ -177,7 +177,7 @@ static void record_path(const struct registry* registry, uint64_t id, char* path
 
 struct records {
     int count;
-    char oldest[LONG_PATH];
+    char oldest[LONG_PATH]; /* its name */
     struct timespec oldest_time;
 };
 
@@ -185,27 +185,20 @@ static bool is_before(const struct timespec* a, const struct timespec* b) {
     return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
 }
 
-static void count_record(struct records* records, const struct registry* registry,
-                         const char* name) {
-    char path[2 * LONG_PATH];
+static void count_record(struct records* records, int directory, const char* name) {
     struct stat status;
 
-    snprintf(path, sizeof(path), "%s/ended/%s", registry->directory, name);
-    const int fd = strlen(path) < LONG_PATH ? sys_open(path, O_RDONLY, 0) : -1;
-    if (fd < 0)
+    if (sys_fstatat(directory, name, &status) || !S_ISREG(status.st_mode))
         return;
-    if (!sys_fstat(fd, &status) && S_ISREG(status.st_mode)) {
-        if (!records->count++ || is_before(&status.st_mtim, &records->oldest_time)) {
-            records->oldest_time = status.st_mtim;
-            strcpy(records->oldest, path);
-        }
+    if (!records->count++ || is_before(&status.st_mtim, &records->oldest_time)) {
+        records->oldest_time = status.st_mtim;
+        snprintf(records->oldest, sizeof(records->oldest), "%s", name);
     }
-    sys_close(fd);
 }
 
 /* Makes room for one more. */
 static void remove_oldest_record(const struct registry* registry) {
-    char path[LONG_PATH];
+    char path[2 * LONG_PATH];
     struct records records = {0};
 
     snprintf(path, sizeof(path), "%s/ended", registry->directory);
@@ -213,10 +206,12 @@ static void remove_oldest_record(const struct registry* registry) {
     if (!directory)
         return;
     for (const struct dirent* entry; (entry = readdir(directory));)
-        count_record(&records, registry, entry->d_name);
+        count_record(&records, dirfd(directory), entry->d_name);
     sys_closedir(directory);
-    if (records.count >= MAX_RECORDS)
-        sys_unlink(records.oldest);
+    if (records.count < MAX_RECORDS)
+        return;
+    snprintf(path, sizeof(path), "%s/ended/%s", registry->directory, records.oldest);
+    sys_unlink(path);
 }
 
 /* The first words of a record. */

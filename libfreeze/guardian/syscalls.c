@@ -109,6 +109,10 @@ int sys_fstat(int fd, struct stat* status) {
     return fstat(fd, status);
 }
 
+int sys_fstatat(int directory, const char* name, struct stat* status) {
+    return fstatat(directory, name, status, AT_SYMLINK_NOFOLLOW);
+}
+
 int sys_fstatfs(int fd, struct statfs* status) {
     return fstatfs(fd, status);
 }

@@ -38,6 +38,7 @@ ssize_t sys_pwrite(int fd, const void* data, size_t size, off_t offset);
 int sys_ftruncate(int fd, off_t length);
 int sys_flock(int fd, int operation);
 int sys_fstat(int fd, struct stat* status);
+int sys_fstatat(int directory, const char* name, struct stat* status); /* of a link itself */
 int sys_fstatfs(int fd, struct statfs* status);
 int sys_mkdir(const char* path, mode_t mode);
 int sys_link(const char* existing, const char* path);

@@ -230,6 +230,10 @@ int sys_fstat(int fd, struct stat* status) {
     return 0;
 }
 
+int sys_fstatat(int directory, const char* name, struct stat* status) {
+    return fails("fstatat") ? -1 : fstatat(directory, name, status, AT_SYMLINK_NOFOLLOW);
+}
+
 int sys_mkdir(const char* path, mode_t mode) {
     return fails("mkdir") ? -1 : mkdir(path, mode);
 }
