@@ -15,6 +15,25 @@ FileDescriptor open_at(int directory, const char* path, int flags) {
     return FileDescriptor(fd);
 }
 
+WatchedDescriptor::WatchedDescriptor(FileDescriptor fd) {
+    FileDescriptor epoll(syscalls().epoll({fd.get()}));
+    if (epoll) {
+        fd_ = std::move(fd);
+        epoll_ = std::move(epoll);
+    }
+}
+
+WatchedDescriptor::~WatchedDescriptor() {
+    if (fd_ && !is_open()) {
+        static_cast<void>(fd_.release());
+        static_cast<void>(epoll_.release());
+    }
+}
+
+bool WatchedDescriptor::is_open() const noexcept {
+    return fd_ && syscalls().is_watched(epoll_.get(), fd_.get());
+}
+
 int retry_ioctl(int fd, unsigned long request, void* argument) {
     int result = -1;
     do {

@@ -33,6 +33,30 @@ private:
     int fd_ = -1;
 };
 
+/// Owns a file descriptor whose number may come to mean another file, because the program closes
+/// descriptors that are not its own. Never uses or closes another file.
+class WatchedDescriptor final {
+public:
+    WatchedDescriptor() = default;
+    /// Takes a descriptor that can be polled. Empty, and errno, if it cannot be watched; it is
+    /// closed then.
+    explicit WatchedDescriptor(FileDescriptor fd);
+    WatchedDescriptor(WatchedDescriptor&& other) noexcept = default;
+    WatchedDescriptor& operator=(WatchedDescriptor&& other) noexcept = default;
+    WatchedDescriptor(const WatchedDescriptor&) = delete;
+    WatchedDescriptor& operator=(const WatchedDescriptor&) = delete;
+    ~WatchedDescriptor();
+
+    [[nodiscard]] int get() const noexcept { return fd_.get(); }
+    /// Whether the number still means this file.
+    [[nodiscard]] bool is_open() const noexcept;
+    explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+
+private:
+    FileDescriptor fd_;
+    FileDescriptor epoll_; ///< watches fd_, which tells the two from all other files
+};
+
 /// openat(2), close-on-exec, again if a signal interrupts it. Errors: an empty descriptor and
 /// errno.
 FileDescriptor open_at(int directory, const char* path, int flags);

@@ -173,8 +173,22 @@ FreezeSet FreezeSet::refer_to(std::uint64_t id) {
             set.entries_.push_back(std::move(entry));
         }
     }
+    if (set.entries_.empty()) {
+        set.refer_to_kernel_holds(id, table);
+    }
     set.arrange(table);
     return set;
+}
+
+void FreezeSet::refer_to_kernel_holds(std::uint64_t id, const MountTable& table) {
+    for (ReferredHold& found : libfreeze::internal::refer_to_kernel_holds(id)) {
+        Entry entry{target_of(found.device, table)};
+        if (!found.hold) {
+            throw failure(Operation::extend, entry.target.filesystem, found.outcome);
+        }
+        entry.hold = std::move(found.hold);
+        entries_.push_back(std::move(entry));
+    }
 }
 
 /// Ranks each entry above what it is stacked on. One that may be stacked on anything is above all

@@ -86,6 +86,7 @@ public:
 
 private:
     void add(Target target);
+    void refer_to_kernel_holds(std::uint64_t id, const MountTable& table);
     void arrange(const MountTable& table);
     void check_program(const MountTable& table, Operation operation) const;
     void check_below() const;

@@ -81,8 +81,10 @@ libfreeze_guard::libfreeze_guard(libfreeze::internal::FreezeSet set, std::uint64
     for (const libfreeze::internal::Entry& entry : set_.entries()) {
         descriptors.push_back(entry.hold->descriptor());
     }
-    events_ =
-        libfreeze::internal::FileDescriptor(libfreeze::internal::syscalls().epoll(descriptors));
+    libfreeze::internal::FileDescriptor events(libfreeze::internal::syscalls().epoll(descriptors));
+    if (events) {
+        events_ = libfreeze::internal::WatchedDescriptor(std::move(events));
+    }
     if (!events_) {
         throw Error(errno, "libfreeze: no descriptor for events can be created");
     }
@@ -143,7 +145,7 @@ void libfreeze_guard::update() {
     if (names_.empty()) {
         emptied_ = libfreeze::internal::syscalls().now();
         memory_ = libfreeze::internal::MemoryLock();
-        events_ = libfreeze::internal::FileDescriptor();
+        events_ = libfreeze::internal::WatchedDescriptor();
     }
 }
 
@@ -180,7 +182,7 @@ void libfreeze_guard::keep() {
 }
 
 int libfreeze_guard::descriptor() const noexcept {
-    return events_ && !fork_mark_.is_in_child() ? events_.get() : -EINVAL;
+    return !fork_mark_.is_in_child() && events_.is_open() ? events_.get() : -EINVAL;
 }
 
 libfreeze_stats libfreeze_guard::stats() const noexcept {

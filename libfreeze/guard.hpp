@@ -50,7 +50,7 @@ private:
     std::vector<libfreeze_filesystem> filesystems_;
     std::vector<libfreeze_filesystem> skipped_;
     libfreeze::internal::HeldDevices held_;
-    libfreeze::internal::FileDescriptor events_; ///< an epoll descriptor of all holds
+    libfreeze::internal::WatchedDescriptor events_; ///< an epoll descriptor of all holds
     std::uint64_t id_;
     std::string id_text_;
     libfreeze::internal::Clock::time_point emptied_;

@@ -119,7 +119,6 @@ const char* describe_cause(std::uint32_t cause) {
 GuardianConnection::GuardianConnection(FileDescriptor socket)
     : socket_(std::move(socket)), inode_(inode_of(socket_.get())) {}
 
-/// A program may close descriptors that are not its own, and their numbers are used again.
 bool GuardianConnection::is_open() const noexcept {
     return inode_of(socket_.get()) == inode_;
 }

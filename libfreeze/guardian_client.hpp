@@ -50,6 +50,12 @@ public:
     Outcome ask(guardian_message* message, const Limits& limits,
                 std::vector<guardian_message>* details = nullptr);
 
+    /// Whether the descriptor's number still means this connection: a program may close descriptors
+    /// that are not its own, and their numbers are used again.
+    [[nodiscard]] bool is_open() const noexcept;
+    /// For a number that means another file: never closes it.
+    void forget() noexcept { static_cast<void>(socket_.release()); }
+
     /// Drops the hold, also where a forked child has a copy of the descriptor.
     void hang_up() noexcept;
 
@@ -63,7 +69,6 @@ public:
 
 private:
     explicit GuardianConnection(FileDescriptor socket);
-    [[nodiscard]] bool is_open() const noexcept;
     Outcome send(const guardian_message& message, int passed, const Limits& limits);
     Outcome receive(guardian_message* message, const Limits& limits);
 

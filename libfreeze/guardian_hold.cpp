@@ -138,30 +138,53 @@ Outcome freeze_once(int filesystem, dev_t device, const HoldRequest& request,
     return outcome;
 }
 
+Outcome freeze(int filesystem, dev_t device, const HoldRequest& request,
+               std::optional<GuardianConnection>* connection) {
+    constexpr int attempts = 1000;
+    constexpr std::chrono::milliseconds pause{3};
+    Outcome outcome;
+    for (int attempt = 0; attempt < attempts; ++attempt) {
+        outcome = freeze_once(filesystem, device, request, connection);
+        if (outcome.error != EAGAIN) {
+            break;
+        }
+        connection->reset();
+        if (request.limits.until && syscalls().now() >= *request.limits.until) {
+            return {ETIMEDOUT};
+        }
+        syscalls().sleep(pause);
+    }
+    return outcome;
+}
+
 } // namespace
 
 std::unique_ptr<Hold> GuardianHold::take(FileDescriptor filesystem, dev_t device,
                                          const HoldRequest& request, Outcome* outcome) {
-    constexpr int attempts = 1000;
-    constexpr std::chrono::milliseconds pause{3};
     std::optional<GuardianConnection> connection;
-    for (int attempt = 0; attempt < attempts; ++attempt) {
-        *outcome = freeze_once(filesystem.get(), device, request, &connection);
-        if (outcome->error != EAGAIN) {
-            break;
-        }
-        connection.reset();
-        if (request.limits.until && syscalls().now() >= *request.limits.until) {
-            *outcome = {ETIMEDOUT};
-            break;
-        }
-        syscalls().sleep(pause);
-    }
+    *outcome = freeze(filesystem.get(), device, request, &connection);
     if (outcome->error != 0) {
         return nullptr;
     }
     auto hold = std::make_unique<GuardianHold>(std::move(*connection), device, 0);
     hold->filesystem_ = std::move(filesystem);
+    return hold;
+}
+
+std::unique_ptr<GuardianHold> GuardianHold::take_kept(int filesystem, dev_t device,
+                                                      const HoldRequest& request,
+                                                      Outcome* outcome) {
+    std::optional<GuardianConnection> connection;
+    *outcome = freeze(filesystem, device, request, &connection);
+    if (outcome->error != 0) {
+        return nullptr;
+    }
+    auto hold = std::make_unique<GuardianHold>(std::move(*connection), device, 0);
+    *outcome = hold->keep();
+    if (outcome->error != 0) {
+        return nullptr;
+    }
+    hold->foreign_id_ = request.id;
     return hold;
 }
 
@@ -208,15 +231,22 @@ std::unique_ptr<Hold> GuardianHold::refer_to(dev_t device, std::uint64_t id, Out
                                : nullptr;
 }
 
-/// A forked child closes its copy of the descriptor, and nothing else.
+/// A forked child closes its copy of the descriptor, and nothing else. A program that has closed
+/// the connection has closed all that it has open.
 GuardianHold::~GuardianHold() {
-    if (!fork_mark_.is_in_child()) {
+    if (!connection_.is_open()) {
+        connection_.forget();
+        static_cast<void>(filesystem_.release());
+    } else if (!fork_mark_.is_in_child()) {
         connection_.hang_up();
     }
 }
 
 /// A guardian that is gone has not kept the filesystem frozen.
 Outcome GuardianHold::ask(guardian_message message, const Limits& limits) {
+    if (!connection_.is_open()) {
+        return {ESTALE, "this program has closed its descriptor"};
+    }
     message.id = foreign_id_;
     Outcome outcome = connection_.ask(&message, limits);
     if (outcome.error == ECONNRESET && connection_.cause() != GUARDIAN_CAUSE_NONE) {
@@ -224,7 +254,7 @@ Outcome GuardianHold::ask(guardian_message message, const Limits& limits) {
     }
     if (outcome.error == ECONNRESET) {
         thaw_after_guardian(device_, filesystem_.get());
-        return {ESTALE, "its guardian was killed, or this program has closed its descriptor"};
+        return {ESTALE, "its guardian was killed"};
     }
     if (outcome.error == ETIMEDOUT) {
         return {ETIMEDOUT, "its guardian does not answer; continue it if it is stopped"};
@@ -236,7 +266,7 @@ Outcome GuardianHold::thaw() {
     guardian_message message{};
     message.type = GUARDIAN_THAW;
     Outcome outcome = ask(message, {});
-    if (outcome.error == 0 || outcome.error == ESTALE) {
+    if ((outcome.error == 0 || outcome.error == ESTALE) && connection_.is_open()) {
         filesystem_ = FileDescriptor(); // the program may unmount now
     }
     return outcome;

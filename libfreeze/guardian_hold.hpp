@@ -12,6 +12,10 @@ public:
     /// Reaches the superblock's guardian, or starts one, and freezes.
     static std::unique_ptr<Hold> take(FileDescriptor filesystem, dev_t device,
                                       const HoldRequest& request, Outcome* outcome);
+    /// The same for a hold that is kept already, which this object refers to. Leaves the descriptor
+    /// with the caller.
+    static std::unique_ptr<GuardianHold> take_kept(int filesystem, dev_t device,
+                                                   const HoldRequest& request, Outcome* outcome);
     static std::unique_ptr<Hold> adopt(FileDescriptor filesystem, dev_t device,
                                        HoldRequest* request, Outcome* outcome);
     static std::unique_ptr<Hold> refer_to(dev_t device, std::uint64_t id, Outcome* outcome);

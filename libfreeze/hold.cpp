@@ -36,7 +36,7 @@ bool is_held_in_kernel(int filesystem) {
 
 std::unique_ptr<Hold> take_hold(FileDescriptor filesystem, dev_t device, const HoldRequest& request,
                                 Outcome* outcome) {
-    std::unique_ptr<Hold> hold = KernelHold::take(filesystem.get(), request, outcome);
+    std::unique_ptr<Hold> hold = KernelHold::take(&filesystem, device, request, outcome);
     if (outcome->error != ENOTTY) {
         return hold;
     }
@@ -55,13 +55,17 @@ std::unique_ptr<Hold> refer_to_hold(dev_t device, std::uint64_t id, Outcome* out
     return GuardianHold::refer_to(device, id, outcome);
 }
 
+std::vector<ReferredHold> refer_to_kernel_holds(std::uint64_t id) {
+    return KernelHold::refer_to(id);
+}
+
 bool is_held(dev_t device, int filesystem) {
     Outcome outcome;
     const std::optional<GuardianStatus> status = ask_status(device, at_once(), &outcome);
-    if (status) {
-        return status->state.state != GUARDIAN_UNFROZEN;
+    if (status && status->state.state != GUARDIAN_UNFROZEN) {
+        return true;
     }
-    if (outcome.error != ESRCH) {
+    if (!status && outcome.error != ESRCH) {
         return true;
     }
     if (filesystem >= 0) {

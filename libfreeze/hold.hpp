@@ -53,8 +53,18 @@ std::unique_ptr<Hold> take_hold(FileDescriptor filesystem, dev_t device, const H
 std::unique_ptr<Hold> adopt_hold(FileDescriptor filesystem, dev_t device, HoldRequest* request,
                                  Outcome* outcome);
 
-/// Operates on the hold with that id, whoever has it. ESRCH: there is none on the superblock.
+/// Operates on the hold with that id, whoever has it. ESRCH: no guardian of the superblock has it.
 std::unique_ptr<Hold> refer_to_hold(dev_t device, std::uint64_t id, Outcome* outcome);
+
+/// A hold that another object has.
+struct ReferredHold {
+    dev_t device = 0;
+    std::unique_ptr<Hold> hold; ///< null on failure
+    Outcome outcome = {};
+};
+
+/// The holds with that id that the kernel keeps, on all superblocks.
+std::vector<ReferredHold> refer_to_kernel_holds(std::uint64_t id);
 
 /// Whether anybody is known to keep the superblock frozen, or to be freezing it; also if a guardian
 /// that could tell cannot be asked. `filesystem`: an

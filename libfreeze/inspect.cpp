@@ -5,12 +5,15 @@
 #include "freezable.hpp"
 #include "guard.hpp"
 #include "guardian_lock.hpp"
+#include "hold_mark.hpp"
 #include "kernel_features.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <limits>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -48,24 +51,58 @@ void add_guardian_state(const GuardianStatus& status, ReportEntry* entry) {
     }
 }
 
+/// As the kernel reports it.
+HoldEntry kernel_hold_entry(const fsfreeze_holder& holder) {
+    constexpr std::uint64_t no_deadline = ~std::uint64_t{0};
+    HoldEntry entry;
+    entry.command = text_of(holder.comm);
+    entry.comment = text_of(holder.comment);
+    entry.age_ms = as_milliseconds(holder.age_ms);
+    entry.left_ms = holder.left_ms == no_deadline ? -1 : as_milliseconds(holder.left_ms);
+    entry.pid = holder.pid;
+    entry.flags = holder.flags & (LIBFREEZE_HOLD_GONE | LIBFREEZE_HOLD_PENDING);
+    return entry;
+}
+
+/// Adds the ids of a process's holds, which the kernel does not know. The order of their ages tells
+/// which is which, unless the process has others as well.
+void add_ids(dev_t device, pid_t process, std::vector<HoldEntry*> holds) {
+    std::vector<std::pair<std::int64_t, std::uint64_t>> ids; // by age
+    for (const HoldMark& mark : marks_of(process)) {
+        const std::int64_t age = mark.device == device ? age_of(mark) : -1;
+        if (age >= 0) {
+            ids.emplace_back(age, mark.id);
+        }
+    }
+    if (ids.size() != holds.size()) {
+        return;
+    }
+    std::sort(ids.begin(), ids.end());
+    std::stable_sort(holds.begin(), holds.end(),
+                     [](const HoldEntry* a, const HoldEntry* b) { return a->age_ms < b->age_ms; });
+    for (std::size_t number = 0; number < ids.size(); ++number) {
+        holds[number]->id = format_id(ids[number].second);
+    }
+}
+
 /// False if the kernel has no status.
-bool add_kernel_state(int fd, ReportEntry* entry) {
+bool add_kernel_state(int fd, bool has_guardian, ReportEntry* entry) {
     fsfreeze_status status{};
     std::vector<fsfreeze_holder> holders;
     if (fd < 0 || read_kernel_status(fd, &status, &holders) != 0) {
         return false;
     }
-    const bool has_guardian = !entry->holds.empty();
     entry->state = state_of(status.state);
     entry->frozen_ms =
         entry->state == LIBFREEZE_STATE_FROZEN ? as_milliseconds(status.frozen_ms) : -1;
     entry->block_freezes = status.bdev;
     entry->kernel_freezes = status.kernel;
-    for (const fsfreeze_holder& holder : holders) {
-        if (!has_guardian || !is_of_guardian(holder)) {
-            entry->holds.push_back(hold_entry(holder));
-        }
+    if (has_guardian) {
+        holders.erase(std::remove_if(holders.begin(), holders.end(), is_of_guardian),
+                      holders.end());
     }
+    std::vector<HoldEntry> holds = hold_entries(entry->filesystem.device, holders);
+    std::move(holds.begin(), holds.end(), std::back_inserter(entry->holds));
     return true;
 }
 
@@ -166,16 +203,21 @@ HoldEntry hold_entry(const guardian_message& holder) {
     return entry;
 }
 
-HoldEntry hold_entry(const fsfreeze_holder& holder) {
-    constexpr std::uint64_t no_deadline = ~std::uint64_t{0};
-    HoldEntry entry;
-    entry.command = text_of(holder.comm);
-    entry.comment = text_of(holder.comment);
-    entry.age_ms = as_milliseconds(holder.age_ms);
-    entry.left_ms = holder.left_ms == no_deadline ? -1 : as_milliseconds(holder.left_ms);
-    entry.pid = holder.pid;
-    entry.flags = holder.flags & (LIBFREEZE_HOLD_GONE | LIBFREEZE_HOLD_PENDING);
-    return entry;
+std::vector<HoldEntry> hold_entries(dev_t device, const std::vector<fsfreeze_holder>& holders) {
+    constexpr std::uint32_t by_descriptor = 1;
+    std::vector<HoldEntry> entries;
+    std::transform(holders.begin(), holders.end(), std::back_inserter(entries),
+                   [](const fsfreeze_holder& holder) { return kernel_hold_entry(holder); });
+    std::map<pid_t, std::vector<HoldEntry*>> holds;
+    for (std::size_t number = 0; number < holders.size(); ++number) {
+        if ((holders[number].flags & by_descriptor) != 0 && holders[number].pid > 0) {
+            holds[holders[number].pid].push_back(&entries[number]);
+        }
+    }
+    for (const auto& [process, own] : holds) {
+        add_ids(device, process, own);
+    }
+    return entries;
 }
 
 void add_state(int fd, const Limits& limits, ReportEntry* entry) {
@@ -184,7 +226,7 @@ void add_state(int fd, const Limits& limits, ReportEntry* entry) {
     if (status) {
         add_guardian_state(*status, entry);
     }
-    if (!add_kernel_state(fd, entry) && !status) {
+    if (!add_kernel_state(fd, status.has_value(), entry) && !status) {
         guess_state(entry);
     }
 }

@@ -22,7 +22,7 @@ void add_state(int fd, const Limits& limits, ReportEntry* entry);
 /// As a guardian reports it.
 HoldEntry hold_entry(const guardian_message& holder);
 
-/// As the kernel reports it (part 3 of the patches).
-HoldEntry hold_entry(const fsfreeze_holder& holder);
+/// As the kernel reports them (part 3 of the patches), with the ids of those of libfreeze.
+std::vector<HoldEntry> hold_entries(dev_t device, const std::vector<fsfreeze_holder>& holders);
 
 } // namespace libfreeze::internal

@@ -30,11 +30,12 @@ int ask_for_timeouts(int fd) {
     return answer_of(call(fd, FIFREEZE_RESET_TIMEOUT, &seconds), ERANGE);
 }
 
-/// Unknown flags are refused.
+/// Unknown flags are refused, after the check whether the filesystem can be frozen.
 int ask_for_descriptors(int fd) {
     fsfreeze_args arguments{};
     arguments.flags = ~0U;
-    return answer_of(call(fd, FIFREEZE_FD, &arguments), EINVAL);
+    const int error = call(fd, FIFREEZE_FD, &arguments);
+    return error == EOPNOTSUPP ? 0 : answer_of(error, EINVAL);
 }
 
 /// A negative time is refused after the check whether the filesystem can be frozen.

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "kernel_hold.hpp"
 
+#include "guardian_hold.hpp"
+#include "hold_mark.hpp"
+
 #include <libfreeze/ioctl.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <utility>
 
 namespace libfreeze::internal {
 
 namespace {
+
+using std::chrono::milliseconds;
 
 Outcome outcome_of(int result) {
     if (result >= 0) {
@@ -18,39 +25,211 @@ Outcome outcome_of(int result) {
             errno == ESTALE ? "its deadline has passed, or another program has thawed it" : ""};
 }
 
-/// At least 1, since 0 means no limit.
-std::uint64_t milliseconds_left(const Deadline& until) {
-    if (!until) {
-        return 0;
-    }
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*until - syscalls().now());
-    return static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 1));
+/// Until a time, at least 1: for the kernel, 0 means no limit.
+milliseconds time_left(Clock::time_point until) {
+    const auto left = std::chrono::ceil<milliseconds>(until - syscalls().now());
+    return std::max(left, milliseconds(1));
 }
+
+bool is_readable(int fd) {
+    pollfd entry{fd, POLLIN, 0};
+    return fd >= 0 && syscalls().poll(&entry, 1, 0) == 1;
+}
+
+/// No value: no limit. The kernel knows nothing of a descriptor that cancels, so it freezes for a
+/// limited time, and then again for twice as long, until it succeeds.
+class Attempts final {
+public:
+    explicit Attempts(const Limits& limits) : limits_(limits) {}
+
+    [[nodiscard]] std::uint64_t time() const {
+        milliseconds time = limits_.cancel_fd >= 0 ? slice_ : milliseconds(0);
+        if (limits_.until) {
+            const milliseconds left = time_left(*limits_.until);
+            time = limits_.cancel_fd >= 0 ? std::min(time, left) : left;
+        }
+        return static_cast<std::uint64_t>(time.count());
+    }
+    /// After an attempt that took too long. 0: try again.
+    int give_up() {
+        constexpr milliseconds longest = std::chrono::hours(1);
+        slice_ = std::min(2 * slice_, longest);
+        if (is_readable(limits_.cancel_fd)) {
+            return ECANCELED;
+        }
+        const bool is_late = limits_.until && syscalls().now() >= *limits_.until;
+        return is_late || limits_.cancel_fd < 0 ? ETIMEDOUT : 0;
+    }
+
+private:
+    const Limits& limits_;
+    milliseconds slice_{100};
+};
+
+Outcome freeze(int filesystem, const HoldRequest& request, FileDescriptor* fd) {
+    Attempts attempts(request.limits);
+    if (is_readable(request.limits.cancel_fd)) {
+        return {ECANCELED};
+    }
+    for (;;) {
+        fsfreeze_args arguments{};
+        arguments.timeout_ms = static_cast<std::uint64_t>(request.timeout.count());
+        arguments.acquire_timeout_ms = attempts.time();
+        request.comment.copy(arguments.comment, sizeof(arguments.comment) - 1);
+        *fd = FileDescriptor(retry_ioctl(filesystem, FIFREEZE_FD, &arguments));
+        if (*fd) {
+            return {};
+        }
+        if (errno != ETIMEDOUT) {
+            return {errno};
+        }
+        if (const int error = attempts.give_up()) {
+            return {error};
+        }
+    }
+}
+
+/// A copy of another program's freeze descriptor.
+class ForeignHold final : public Hold {
+public:
+    explicit ForeignHold(FileDescriptor fd) : fd_(std::move(fd)) {}
+
+    [[nodiscard]] int descriptor() const noexcept override { return fd_.get(); }
+    Outcome extend(milliseconds timeout) override {
+        auto argument = static_cast<__u64>(timeout.count());
+        return outcome_of(retry_ioctl(fd_.get(), FSFREEZE_EXTEND, &argument));
+    }
+    /// By its deadline, because the holder's descriptor must report it. FSFREEZE_THAW would look as
+    /// if the holder had thawed.
+    Outcome thaw() override {
+        constexpr std::chrono::minutes longest{1};
+        const Outcome outcome = extend(milliseconds(1));
+        if (outcome.error != 0) {
+            return outcome;
+        }
+        return {wait_for(fd_.get(), POLLIN, {syscalls().now() + longest, -1})};
+    }
+    Outcome keep() override { return {EINVAL}; }
+
+private:
+    FileDescriptor fd_;
+};
 
 } // namespace
 
-std::unique_ptr<Hold> KernelHold::take(int filesystem, const HoldRequest& request,
-                                       Outcome* outcome) {
-    fsfreeze_args arguments{};
-    arguments.timeout_ms = static_cast<std::uint64_t>(request.timeout.count());
-    arguments.acquire_timeout_ms = milliseconds_left(request.limits.until);
-    request.comment.copy(arguments.comment, sizeof(arguments.comment) - 1);
-    const int fd = retry_ioctl(filesystem, FIFREEZE_FD, &arguments);
-    *outcome = outcome_of(fd);
-    return fd < 0 ? nullptr : std::unique_ptr<Hold>(new KernelHold(FileDescriptor(fd)));
+std::unique_ptr<Hold> KernelHold::take(FileDescriptor* filesystem, dev_t device,
+                                       const HoldRequest& request, Outcome* outcome) {
+    FileDescriptor fd;
+    *outcome = freeze(filesystem->get(), request, &fd);
+    if (outcome->error == ENOTTY) {
+        return nullptr;
+    }
+    FileDescriptor owned = std::move(*filesystem);
+    if (outcome->error != 0) {
+        return nullptr;
+    }
+    FileDescriptor mark = make_mark(request.id, device, fd.get());
+    WatchedDescriptor watched;
+    if (mark) {
+        watched = WatchedDescriptor(std::move(fd));
+    }
+    if (!watched) {
+        *outcome = {errno};
+        return nullptr;
+    }
+    return std::make_unique<KernelHold>(std::move(watched), std::move(mark), std::move(owned),
+                                        device, request);
+}
+
+std::vector<ReferredHold> KernelHold::refer_to(std::uint64_t id) {
+    std::vector<ReferredHold> found;
+    for (const HoldMark& mark : find_marks(id)) {
+        FileDescriptor fd = copy_descriptor(mark);
+        if (fd) {
+            found.push_back({mark.device, std::make_unique<ForeignHold>(std::move(fd))});
+        } else if (errno != ESRCH) {
+            found.push_back({mark.device,
+                             nullptr,
+                             {errno, "the descriptor of the process that has frozen it cannot be "
+                                     "copied"}});
+        }
+    }
+    return found;
+}
+
+KernelHold::KernelHold(WatchedDescriptor fd, FileDescriptor mark, FileDescriptor filesystem,
+                       dev_t device, HoldRequest request)
+    : fd_(std::move(fd)),
+      mark_(std::move(mark)),
+      filesystem_(std::move(filesystem)),
+      device_(device),
+      request_(std::move(request)) {
+    set_timeout(request_.timeout);
+}
+
+/// A close ends the hold, unless a forked child has a copy of the descriptor. FSFREEZE_THAW could
+/// block. A forked child closes its own copies, and nothing else.
+KernelHold::~KernelHold() {
+    if (!fd_.is_open()) {
+        // The program has closed all that it has open.
+        static_cast<void>(filesystem_.release());
+        static_cast<void>(mark_.release());
+    } else if (held_ && !fork_mark_.is_in_child()) {
+        __u64 at_once = 1;
+        retry_ioctl(fd_.get(), FSFREEZE_EXTEND, &at_once);
+    }
+}
+
+void KernelHold::set_timeout(milliseconds timeout) {
+    deadline_ = timeout == timeout.zero() ? std::nullopt : Deadline(syscalls().now() + timeout);
+}
+
+Outcome KernelHold::ask(unsigned long request, void* argument) {
+    if (!fd_.is_open()) {
+        return {ESTALE, "this program has closed its descriptor"};
+    }
+    return outcome_of(retry_ioctl(fd_.get(), request, argument));
 }
 
 Outcome KernelHold::thaw() {
-    return outcome_of(retry_ioctl(fd_.get(), FSFREEZE_THAW, nullptr));
+    Outcome outcome = ask(FSFREEZE_THAW, nullptr);
+    if (outcome.error == 0 || outcome.error == ESTALE) {
+        held_ = false;
+        if (fd_.is_open()) {
+            filesystem_ = FileDescriptor(); // the program may unmount now
+        }
+    }
+    return outcome;
 }
 
-Outcome KernelHold::extend(std::chrono::milliseconds timeout) {
-    auto milliseconds = static_cast<__u64>(timeout.count());
-    return outcome_of(retry_ioctl(fd_.get(), FSFREEZE_EXTEND, &milliseconds));
+Outcome KernelHold::extend(milliseconds timeout) {
+    auto argument = static_cast<__u64>(timeout.count());
+    Outcome outcome = ask(FSFREEZE_EXTEND, &argument);
+    if (outcome.error == 0) {
+        set_timeout(timeout);
+    }
+    return outcome;
 }
 
+/// The guardian's hold begins before the kernel's ends, so the filesystem is frozen without a
+/// break, and the thaw tells whether it was until then.
 Outcome KernelHold::keep() {
-    return outcome_of(retry_ioctl(fd_.get(), FSFREEZE_KEEP, nullptr));
+    if (!fd_.is_open()) {
+        return ask(FSFREEZE_THAW, nullptr);
+    }
+    HoldRequest request = request_;
+    request.timeout = deadline_ ? time_left(*deadline_) : milliseconds(0);
+    request.limits = at_once();
+    Outcome outcome;
+    const std::unique_ptr<GuardianHold> kept =
+        GuardianHold::take_kept(filesystem_.get(), device_, request, &outcome);
+    if (kept) {
+        outcome = thaw();
+        if (outcome.error != 0) {
+            kept->thaw();
+        }
+    }
+    return outcome;
 }
 
 } // namespace libfreeze::internal

@@ -57,6 +57,7 @@ libfreeze_features probe(const std::string& path) {
     libfreeze_features features{};
     features.kernel_timeouts = timeouts == 0 ? 1 : 0;
     features.descriptors = ask_for_descriptors(fd) == 0 ? 1 : 0;
+    features.gives_up = features.descriptors; // acquire_timeout_ms of FIFREEZE_FD
     features.status = has_status(fd) ? 1 : 0;
     features.host_guardian = has_host_socket() ? 1 : 0;
     features.guardian_survives = features.host_guardian != 0 || guardian_would_survive() ? 1 : 0;

@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -78,6 +79,12 @@ int close_keeping_errno(int fd) noexcept {
     return -1;
 }
 
+epoll_event watched_events() noexcept {
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLRDHUP;
+    return event;
+}
+
 std::atomic<Syscalls*> replaced{nullptr};
 
 } // namespace
@@ -111,6 +118,23 @@ int Syscalls::ioctl(int fd, unsigned long request, void* argument) {
     return ::ioctl(fd, request, argument);
 }
 
+int Syscalls::memfd(const std::string& name) {
+    return ::memfd_create(name.c_str(), MFD_CLOEXEC);
+}
+
+/// The C library of Debian 11 has no functions for these.
+int Syscalls::get_descriptor(pid_t process, int fd) {
+    const auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, process, 0));
+    if (pidfd < 0) {
+        return -1;
+    }
+    const auto copy = static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+    const int error = errno;
+    ::close(pidfd);
+    errno = error;
+    return copy;
+}
+
 int Syscalls::syncfs(int fd) {
     return ::syncfs(fd);
 }
@@ -130,13 +154,18 @@ int Syscalls::unlink(const std::string& path) {
 int Syscalls::epoll(const std::vector<int>& descriptors) {
     const int fd = ::epoll_create1(EPOLL_CLOEXEC);
     for (const int descriptor : descriptors) {
-        epoll_event event{};
-        event.events = EPOLLIN | EPOLLRDHUP;
+        epoll_event event = watched_events();
         if (fd >= 0 && ::epoll_ctl(fd, EPOLL_CTL_ADD, descriptor, &event) != 0) {
             return close_keeping_errno(fd);
         }
     }
     return fd;
+}
+
+/// The kernel compares the open files, not only the numbers.
+bool Syscalls::is_watched(int epoll, int fd) noexcept {
+    epoll_event event = watched_events();
+    return ::epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0;
 }
 
 int Syscalls::poll(pollfd* entries, nfds_t count, int timeout_ms) {

@@ -50,12 +50,18 @@ public:
     /// A directory of the filesystem on a block device that is mounted nowhere but still in use; -1
     /// with ENXIO if it is not in use. Never writes to the device.
     virtual int open_unmounted(const std::string& device, const std::string& type);
+    /// A new, empty file in memory, with a name for /proc.
+    virtual int memfd(const std::string& name);
+    /// A copy of another process's descriptor.
+    virtual int get_descriptor(pid_t process, int fd);
     virtual int syncfs(int fd);
     virtual int flock(int fd, int operation);
     virtual int ftruncate(int fd, off_t length);
     virtual int unlink(const std::string& path);
     /// A new descriptor that is readable when any of these is readable or hung up.
     virtual int epoll(const std::vector<int>& descriptors);
+    /// Whether `epoll` is an epoll descriptor that was made for this open file under this number.
+    virtual bool is_watched(int epoll, int fd) noexcept;
     virtual int poll(pollfd* entries, nfds_t count, int timeout_ms);
     virtual int mlockall(int flags);
     virtual int munlockall();

@@ -126,16 +126,12 @@ void check_answer(const Ended& ended, const Filesystem& filesystem) {
 }
 
 /// What the kernel knows of the freezes that are left (part 3 of the patches).
-std::vector<HoldEntry> kernel_holds(int fd) {
+std::vector<HoldEntry> kernel_holds(const Target& target) {
     fsfreeze_status status{};
     std::vector<fsfreeze_holder> holders;
-    std::vector<HoldEntry> result;
-    if (read_kernel_status(fd, &status, &holders) == 0) {
-        for (const fsfreeze_holder& holder : holders) {
-            result.push_back(hold_entry(holder));
-        }
-    }
-    return result;
+    return read_kernel_status(target.fd.get(), &status, &holders) == 0
+               ? hold_entries(target.filesystem.device, holders)
+               : std::vector<HoldEntry>();
 }
 
 /// 0, or the errno.
@@ -162,7 +158,7 @@ std::size_t thaw_in_kernel(const Target& target, bool is_patched) {
 }
 
 void add_kernel_freezes(const Target& target, bool is_patched, ReportEntry* entry) {
-    std::vector<HoldEntry> known = kernel_holds(target.fd.get());
+    std::vector<HoldEntry> known = kernel_holds(target);
     const std::size_t count = thaw_in_kernel(target, is_patched);
     clear_abandoned_lock(target.filesystem.device);
     known.resize(known.empty() ? count : std::min(known.size(), count));

@@ -138,7 +138,8 @@ struct libfreeze_options {
     int32_t allow_self_deadlock;
 
     /** Freeze even if the guardian would be killed together with the program: in a PID namespace
-     * whose host offers no guardian. 0 (default): -ENOTRECOVERABLE. */
+     * whose host offers no guardian. 0 (default): -ENOTRECOVERABLE. Where the kernel keeps the
+     * holds (part 3 of the patches), only libfreeze_guard_keep() needs a guardian. */
     int32_t allow_unprotected;
 
     /** Lock the program's memory while the guard lives (mlockall(2)). 0 (default): do not. */
@@ -223,9 +224,12 @@ LIBFREEZE_EXPORT int libfreeze_guard_thaw(struct libfreeze_guard* guard);
 
 /**
  * Leaves the filesystems frozen, with their deadline, and empties the guard. Use
- * libfreeze_guard_id() to find the holds again, also from another program.
+ * libfreeze_guard_id() to find the holds again, also from another program. Where the kernel keeps
+ * the holds, a guardian takes over without a break.
  *
- * @return 0; -ESTALE if the freeze has ended: the guard is empty, and nothing is left frozen
+ * @return 0; -ESTALE if the freeze has ended: the guard is empty, and nothing is left frozen. After
+ *         -EOPNOTSUPP (no other program could reach the guardian) and -ENOTRECOVERABLE (see
+ *         allow_unprotected) nothing has changed.
  */
 LIBFREEZE_EXPORT int libfreeze_guard_keep(struct libfreeze_guard* guard);
 
@@ -241,7 +245,7 @@ LIBFREEZE_EXPORT void libfreeze_guard_free(struct libfreeze_guard* guard);
  * libfreeze_guard_thaw() or libfreeze_guard_extend(), which return -ESTALE. Use it with poll(2) or
  * epoll(7) only. It belongs to the guard, and is closed on exec.
  *
- * @return -EINVAL if the guard is empty
+ * @return -EINVAL if the guard is empty, or if the program has closed its descriptors
  */
 LIBFREEZE_EXPORT int libfreeze_guard_descriptor(const struct libfreeze_guard* guard);
 
@@ -437,6 +441,8 @@ struct libfreeze_features {
     int32_t status;            /**< the kernel reports who has frozen a filesystem (part 3) */
     int32_t host_guardian;     /**< a guardian can be started by the host (systemd socket) */
     int32_t guardian_survives; /**< a guardian outlives this program, whatever ends it */
+    int32_t gives_up; /**< the kernel ends a freeze that takes too long, and writers continue
+                                    (part 3) */
 };
 
 /**

@@ -69,7 +69,8 @@ struct Options {
     bool allow_self_deadlock = false;
 
     /// Freeze even if the guardian would be killed together with the program: in a PID namespace
-    /// whose host offers no guardian. Otherwise that is errc::unprotected.
+    /// whose host offers no guardian. Otherwise that is errc::unprotected. Where the kernel keeps
+    /// the holds (part 3 of the patches), only keep() needs a guardian.
     bool allow_unprotected = false;
 
     /// Lock the program's memory while the guard lives (mlockall(2)), so that it is not swapped out

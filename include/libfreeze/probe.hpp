@@ -15,6 +15,8 @@ struct Features {
     bool status = false;            ///< the kernel reports who has frozen a filesystem (part 3)
     bool host_guardian = false;     ///< the host can start a guardian (systemd socket)
     bool guardian_survives = false; ///< a guardian outlives this program, whatever ends it
+    /// The kernel ends a freeze that takes too long, and writers continue (part 3).
+    bool gives_up = false;
 };
 
 /// Asks the kernel what it offers. Any path on a freezable filesystem will do. Freezes nothing and
@@ -24,8 +26,8 @@ struct Features {
 [[nodiscard]] inline Features probe(const std::filesystem::path& path = "/") {
     libfreeze_features features{};
     detail::check(libfreeze_probe(path.c_str(), &features, sizeof(features)));
-    return {features.kernel_timeouts != 0, features.descriptors != 0, features.status != 0,
-            features.host_guardian != 0, features.guardian_survives != 0};
+    return {features.kernel_timeouts != 0, features.descriptors != 0,       features.status != 0,
+            features.host_guardian != 0,   features.guardian_survives != 0, features.gives_up != 0};
 }
 [[nodiscard]] inline Features probe(const std::filesystem::path& path, std::error_code& error) {
     return detail::catching(error, [&] { return probe(path); });

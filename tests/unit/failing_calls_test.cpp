@@ -118,7 +118,7 @@ void kept(World& world, Results& results) {
         try_call(results, [&] { guard = FreezeGuard::adopt(id); });
     }
     thaw(world, results, guard, thaws);
-    if (!id.text.empty() && world.patches != Patches::all) {
+    if (!id.text.empty()) {
         // So that nothing stays frozen on purpose, whatever failed.
         world.failing_call.reset();
         for (int attempt = 0; attempt < 3; ++attempt) {

@@ -20,6 +20,7 @@ namespace testing {
 
 using libfreeze::internal::Clock;
 using libfreeze::internal::number_text;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -67,6 +68,10 @@ std::string octal(int flags) {
         text.insert(text.begin(), static_cast<char>('0' + flags % 8));
     }
     return "0" + text;
+}
+
+std::string proc_descriptor(pid_t process, int fd, const std::string& directory = "fd") {
+    return "/proc/" + std::to_string(process) + "/" + directory + "/" + std::to_string(fd);
 }
 
 std::uint64_t inode_of_real(int fd) {
@@ -364,13 +369,43 @@ int FakeKernel::openat(int directory, const char* path, int flags) {
 int FakeKernel::close(int fd) noexcept {
     const std::lock_guard lock(mutex_);
     FakeFilesystem* filesystem = nullptr;
-    if (FakeHold* const hold = hold_with(fd, &filesystem)) {
+    FakeHold* const hold = hold_with(fd, &filesystem);
+    if (hold != nullptr && hold->descriptor != fd) {
+        hold->copies.erase(fd);
+    } else if (hold != nullptr) {
         filesystem->holds.erase(filesystem->holds.begin() + (hold - filesystem->holds.data()));
         settle(*filesystem);
     }
     descriptors_.erase(fd);
     open_files.erase(fd);
+    links.erase(proc_descriptor(process, fd));
     return ::close(fd);
+}
+
+int FakeKernel::memfd(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    if (fails("memfd")) {
+        return -1;
+    }
+    const int fd = open_new({"/memfd:" + name + " (deleted)", O_RDWR, {}});
+    links[proc_descriptor(process, fd)] = descriptors_[fd].path;
+    return fd;
+}
+
+int FakeKernel::get_descriptor(pid_t who, int fd) {
+    const std::lock_guard lock(mutex_);
+    if (fails("get_descriptor", fd)) {
+        return -1;
+    }
+    FakeFilesystem* filesystem = nullptr;
+    FakeHold* const hold = hold_with(fd, &filesystem);
+    if (who != process || hold == nullptr) {
+        return result_of(EBADF);
+    }
+    const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    hold->copies.insert(copy);
+    open_files.insert(copy);
+    return copy;
 }
 
 int FakeKernel::statx(int fd, const char* path, int flags, unsigned int /*mask*/,
@@ -481,6 +516,15 @@ int FakeKernel::read_file(const std::string& path, std::string* text) {
     const std::lock_guard lock(mutex_);
     if (fails("read_file", -1, 0, path)) {
         return -1;
+    }
+    const std::string fdinfo = proc_descriptor(process, -1, "fdinfo");
+    if (is_below(path, fdinfo.substr(0, fdinfo.rfind('/')))) {
+        FakeFilesystem* filesystem = nullptr;
+        const int fd = std::stoi(path.substr(path.rfind('/') + 1));
+        if (const FakeHold* const hold = hold_with(fd, &filesystem)) {
+            *text = "fsfreeze-held-ms:\t" + std::to_string((now_ - hold->since) / 1ms) + "\n";
+            return 0;
+        }
     }
     const auto file = texts.find(path);
     if (file == texts.end()) {
@@ -737,7 +781,7 @@ int FakeKernel::freeze(pid_t who, FakeFilesystem& filesystem, std::int64_t secon
         holds.erase(std::remove_if(holds.begin(), holds.end(), is_own), holds.end());
     }
     filesystem.entries.insert(who);
-    holds.push_back({who, true, deadline_in(seconds), -1, {}, now_});
+    holds.push_back({who, true, deadline_in(seconds), -1, {}, {}, now_});
     return 0;
 }
 
@@ -797,7 +841,8 @@ int FakeKernel::freeze_fd(dev_t superblock, const fsfreeze_args& arguments) {
     const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     open_files.insert(fd);
     descriptors_[fd] = {"anon_inode:[fsfreeze]", O_RDWR, {0, superblock, superblock, 0, 0, 0}};
-    FakeHold hold{process, true, std::nullopt, fd, arguments.comment, now_};
+    links[proc_descriptor(process, fd)] = descriptors_[fd].path;
+    FakeHold hold{process, true, std::nullopt, fd, {}, arguments.comment, now_};
     if (arguments.timeout_ms != 0) {
         hold.deadline = now_ + std::chrono::milliseconds(arguments.timeout_ms);
     }
@@ -824,7 +869,9 @@ int FakeKernel::report_status(FakeFilesystem& filesystem, fsfreeze_status* statu
         holder.holds = 1;
         holder.age_ms = milliseconds(now_ - hold.since);
         holder.left_ms = hold.deadline ? milliseconds(*hold.deadline - now_) : ~std::uint64_t{0};
-        std::strncpy(holder.comm, "holder", sizeof(holder.comm));
+        const auto command = commands.find(hold.owner);
+        std::strncpy(holder.comm, command == commands.end() ? "holder" : command->second.c_str(),
+                     sizeof(holder.comm) - 1);
         std::strncpy(holder.comment, hold.comment.c_str(), sizeof(holder.comment) - 1);
         status->frozen_ms = std::max<std::uint64_t>(status->frozen_ms, holder.age_ms);
         if (holders != nullptr && number < status->nr_holders) {
@@ -840,7 +887,7 @@ int FakeKernel::report_status(FakeFilesystem& filesystem, fsfreeze_status* statu
 FakeHold* FakeKernel::hold_with(int fd, FakeFilesystem** filesystem) {
     for (auto& [device, candidate] : filesystems) {
         for (FakeHold& hold : candidate.holds) {
-            if (hold.descriptor == fd) {
+            if (hold.descriptor == fd || hold.copies.count(fd) != 0) {
                 *filesystem = &candidate;
                 return &hold;
             }

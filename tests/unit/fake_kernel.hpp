@@ -44,6 +44,7 @@ struct FakeHold {
     bool live = true;
     std::optional<libfreeze::internal::Clock::time_point> deadline;
     int descriptor = -1; ///< part 3; an eventfd that is readable once the hold has ended
+    std::set<int> copies = {};
     std::string comment = {};
     libfreeze::internal::Clock::time_point since = {};
 };
@@ -85,6 +86,8 @@ public:
 
     Patches patches = Patches::timeouts;
     pid_t process = 100;
+    /// The names of processes; others are "holder".
+    std::map<pid_t, std::string> commands;
     /// All paths that exist, but those of `texts`.
     std::map<std::string, FakeFile> files;
     libfreeze::internal::MountTable table;
@@ -178,6 +181,8 @@ public:
     int get_flags(int fd) override;
     int socket_peer(int fd, std::uint64_t* inode) override;
     int open_unmounted(const std::string& device, const std::string& type) override;
+    int memfd(const std::string& name) override;
+    int get_descriptor(pid_t who, int fd) override;
     int syncfs(int fd) override;
     int flock(int fd, int operation) override;
     int ftruncate(int fd, off_t length) override;

@@ -205,7 +205,7 @@ TEST_CASE("nothing above a filesystem that this program holds is frozen") {
 }
 
 TEST_CASE("all filesystems share one id, and adopt by id takes all") {
-    World world;
+    World world(GENERATE(Patches::none, Patches::all));
     const libfreeze::HoldId id = FreezeGuard({"/srv", "/pool"}).keep();
     FreezeGuard adopted = FreezeGuard::adopt(id);
     CHECK(adopted.filesystems().size() == 2);
@@ -216,7 +216,7 @@ TEST_CASE("all filesystems share one id, and adopt by id takes all") {
 }
 
 TEST_CASE("keep leaves nothing frozen if one freeze has ended") {
-    World world;
+    World world(GENERATE(Patches::none, Patches::all));
     FreezeGuard guard({"/srv", "/pool"});
     world.foreign_thaw(300, guard.filesystems().back().device);
     CHECK(code_of([&] { guard.keep(); }) == errc::expired);

@@ -119,7 +119,7 @@ TEST_CASE("an invalid option freezes nothing and says why") {
 }
 
 TEST_CASE("a deadline thaws, wakes the descriptor, and the guard has expired") {
-    World world(GENERATE(Patches::none, Patches::timeouts));
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     FreezeGuard guard("/srv", with_timeout(80ms));
     CHECK_FALSE(is_readable(guard.descriptor(), 0));
     CHECK(is_readable(guard.descriptor(), 5000));
@@ -131,7 +131,7 @@ TEST_CASE("a deadline thaws, wakes the descriptor, and the guard has expired") {
 }
 
 TEST_CASE("extend moves the deadline, and zero removes it") {
-    World world(GENERATE(Patches::none, Patches::timeouts));
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     FreezeGuard guard("/srv", with_timeout(100ms));
     guard.extend(10s);
     std::this_thread::sleep_for(150ms);
@@ -144,7 +144,7 @@ TEST_CASE("extend moves the deadline, and zero removes it") {
 }
 
 TEST_CASE("a thaw without libfreeze is found out by thaw, extend and keep") {
-    World world(GENERATE(Patches::none, Patches::timeouts));
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     FreezeGuard guard("/srv");
     world.foreign_thaw(300, ext4);
     if (world.patches != Patches::none) {
@@ -184,7 +184,7 @@ TEST_CASE("guards on one filesystem end in any order") {
 }
 
 TEST_CASE("one guard's deadline does not end another's freeze") {
-    World world(GENERATE(Patches::none, Patches::timeouts));
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     FreezeGuard lasting("/srv");
     FreezeGuard brief("/srv", with_timeout(50ms));
     CHECK(is_readable(brief.descriptor(), 5000));
@@ -206,7 +206,7 @@ TEST_CASE("another program's freeze is an error that says so") {
 }
 
 TEST_CASE("a kept hold is found by path and by id") {
-    World world(GENERATE(Patches::none, Patches::timeouts));
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     FreezeGuard guard("/srv", with_timeout(10s));
     const HoldId id = guard.keep();
     CHECK_FALSE(guard);
@@ -233,7 +233,7 @@ TEST_CASE("a kept hold is found by path and by id") {
 }
 
 TEST_CASE("the end of a kept hold is remembered until somebody asks") {
-    World world;
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     const HoldId id = FreezeGuard("/srv", with_timeout(50ms)).keep();
     CHECK(world.is_soon(false, ext4));
     std::this_thread::sleep_for(50ms);
@@ -242,7 +242,7 @@ TEST_CASE("the end of a kept hold is remembered until somebody asks") {
 }
 
 TEST_CASE("an old hold's deadline and id do not touch a later freeze") {
-    World world;
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     const HoldId old = FreezeGuard("/srv", with_timeout(60ms)).keep();
     libfreeze::thaw(old);
     FreezeGuard later("/srv");
@@ -253,7 +253,7 @@ TEST_CASE("an old hold's deadline and id do not touch a later freeze") {
 }
 
 TEST_CASE("adopt refuses options that have nothing to act on") {
-    World world;
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     const HoldId id = FreezeGuard("/srv").keep();
     Options options;
     options.flush_budget = 1s;
@@ -266,7 +266,7 @@ TEST_CASE("adopt refuses options that have nothing to act on") {
 }
 
 TEST_CASE("an administrator ends all holds, and their guards are told") {
-    World world(GENERATE(Patches::none, Patches::timeouts));
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     FreezeGuard first("/srv");
     FreezeGuard second("/srv");
     const libfreeze::FilesystemStatus ended = libfreeze::thaw_others("/srv");
@@ -278,7 +278,7 @@ TEST_CASE("an administrator ends all holds, and their guards are told") {
 }
 
 TEST_CASE("inspect shows the holders") {
-    World world(GENERATE(Patches::none, Patches::timeouts));
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     Options options = with_timeout(10s);
     options.comment = "nightly";
     FreezeGuard guard("/srv", options);
@@ -288,12 +288,13 @@ TEST_CASE("inspect shows the holders") {
     REQUIRE(found[0].holds.size() == 1);
     CHECK(found[0].holds[0].id == guard.id().text);
     CHECK(found[0].holds[0].comment == "nightly");
-    CHECK(found[0].holds[0].pid == ::getpid());
+    CHECK(found[0].holds[0].pid == (world.patches == Patches::all ? world.process : ::getpid()));
     CHECK(found[0].holds[0].left > 5s);
 }
 
 TEST_CASE("a guard in a forked child does nothing") {
-    World world;
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
+    world.stop_clock();
     FreezeGuard guard("/srv");
     const pid_t child = ::fork();
     if (child == 0) {
@@ -315,7 +316,7 @@ TEST_CASE("a guard in a forked child does nothing") {
 }
 
 TEST_CASE("a destructor reports an expired freeze, unless the caller knows") {
-    World world;
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     Reports reports;
     Options options = with_timeout(30ms);
     options.failure_handler = reports.handler();
@@ -336,7 +337,7 @@ TEST_CASE("a destructor reports an expired freeze, unless the caller knows") {
 }
 
 TEST_CASE("a freeze that blocks is given up in time, and undone when it completes") {
-    World world;
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     world.block(ext4);
     Options options;
     SECTION("by acquire_timeout") {
@@ -392,7 +393,7 @@ TEST_CASE("a guardian that would die with a container serves only those who allo
 }
 
 TEST_CASE("the end of one filesystem's hold is the end of all with its id") {
-    World world;
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     const HoldId id = FreezeGuard({"/srv", "/pool"}, with_timeout(60s)).keep();
     libfreeze::thaw_others("/srv");
     SECTION("thaw") {
@@ -462,7 +463,7 @@ TEST_CASE("statistics") {
 }
 
 TEST_CASE("guards of several threads on one filesystem") {
-    World world(GENERATE(Patches::none, Patches::timeouts));
+    World world(GENERATE(Patches::none, Patches::timeouts, Patches::all));
     std::atomic<int> bad = 0;
     std::vector<std::thread> threads;
     for (int number = 0; number < 8; ++number) {

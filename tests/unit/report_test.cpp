@@ -323,6 +323,16 @@ TEST_CASE("probe distinguishes kernels and changes nothing") {
     CHECK(kernel.open_files.empty());
 }
 
+TEST_CASE("probe recognises descriptors on a filesystem that cannot be frozen") {
+    FakeKernel kernel;
+    kernel.patches = GENERATE(Patches::timeouts, Patches::all);
+    kernel.filesystems[ext4].freezable = false;
+    libfreeze_features features{};
+    REQUIRE(libfreeze_probe("/srv", &features, sizeof(features)) == 0);
+    CHECK(features.descriptors == (kernel.patches == Patches::all ? 1 : 0));
+    CHECK(features.gives_up == features.descriptors);
+}
+
 TEST_CASE("probe needs privilege") {
     FakeKernel kernel;
     kernel.patches = GENERATE(Patches::none, Patches::timeouts);

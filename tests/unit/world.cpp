@@ -36,16 +36,39 @@ World::World(Patches which) : directory_(make_directory()) {
     patches = which;
     links["/proc/thread-self/ns/pid"] = "pid:[4026531836]";
     ::setenv("LIBFREEZE_RUNTIME_DIR", directory_.c_str(), 1); // NOLINT(concurrency-mt-unsafe)
+    commands[guardian_process] = "libfreeze-guardian";
     current_world = this;
+    if (patches == Patches::all) {
+        run_clock();
+    }
 }
 
 World::~World() {
     for (std::thread& guardian : guardians_) {
         guardian.join();
     }
+    stop_clock();
     current_world = nullptr;
     ::unsetenv("LIBFREEZE_RUNTIME_DIR"); // NOLINT(concurrency-mt-unsafe)
     std::filesystem::remove_all(directory_);
+}
+
+void World::stop_clock() {
+    is_clock_stopped_ = true;
+    if (clock_.joinable()) {
+        clock_.join();
+    }
+}
+
+void World::run_clock() {
+    clock_ = std::thread([this] {
+        for (auto before = Clock::now(); !is_clock_stopped_;) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            const auto now = Clock::now();
+            advance(now - before);
+            before = now;
+        }
+    });
 }
 
 World& World::current() {

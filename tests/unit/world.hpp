@@ -7,6 +7,7 @@
 
 #include <libfreeze/freeze.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <string>
 #include <system_error>
@@ -34,6 +35,9 @@ public:
     /// The process id of all guardians.
     static constexpr pid_t guardian_process = 500;
     [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
+    /// Before a fork. Where the kernel keeps the holds, it looks for deadlines that have passed all
+    /// the time.
+    void stop_clock();
     bool has_host_socket = false;
     bool in_initial_namespace = true;
 
@@ -51,11 +55,14 @@ public:
     int list_directory(const std::string& path, std::vector<std::string>* names) override;
 
 private:
+    void run_clock();
     [[nodiscard]] bool is_ours(const std::string& path) const;
     int run_guardian();
 
     std::string directory_;
     std::vector<std::thread> guardians_;
+    std::thread clock_;
+    std::atomic<bool> is_clock_stopped_ = false;
     std::set<int> real_files_;
 };
 
