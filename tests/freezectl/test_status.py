@@ -12,7 +12,13 @@ import pytest
 
 from tests.freezectl.freezectl import FROZEN, LONG_TIMEOUT, SOURCE, Freezectl, SlowKernel
 from tests.support.process import must, run, wait_until
-from tests.support.volumes import DeviceMapper, Volume, has_device_mapper, has_timeouts
+from tests.support.volumes import (
+    DeviceMapper,
+    Volume,
+    has_descriptors,
+    has_device_mapper,
+    has_timeouts,
+)
 
 DEFAULT = "MOUNTPOINT FSTYPE STATE ID HOLDER COMMAND PID AGE LEFT COMMENT".split()
 
@@ -212,9 +218,14 @@ def test_status_reports_a_suspended_device(tool: Freezectl, ext4: Volume, work: 
 def test_probe_reports_what_the_kernel_offers(tool: Freezectl, ext4: Volume) -> None:
     report = tool("probe", "--json").expect(0, out=None).report
     assert report["kernel_timeouts"] == has_timeouts(), report
+    assert report["descriptors"] == report["gives_up"] == report["status"], report
+    assert report["descriptors"] == has_descriptors(), report
     assert report["guardian_survives"] is True and report["host_guardian"] is False, report
     answer = "yes" if has_timeouts() else "no"
     text = tool("probe", ext4.mountpoint).expect(0, out=None).text
-    assert f"freeze timeouts: {answer}\n" in text and text.count("\n") == 5, text
+    assert f"freeze timeouts: {answer}\n" in text and text.count("\n") == 6, text
+    answer = "yes" if has_descriptors() else "no"
+    assert f"freeze descriptors: {answer}\n" in text, text
+    assert f"gives a freeze up in time: {answer}\n" in text, text
     report = tool("probe", "--json", "/none").expect(1, out=None).report
     assert "'/none'" in report["errors"][0], report

@@ -27,6 +27,7 @@ FIFREEZE = 0xC0045877
 FITHAW = 0xC0045878
 FIFREEZE_TIMEOUT = 0x40085877
 FIFREEZE_RESET_TIMEOUT = 0x40085878
+FIFREEZE_FD = 0x40381510
 
 CLONE_NEWNS = 0x20000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
@@ -58,6 +59,12 @@ def has_timeouts() -> bool:
     """Whether the kernel has the timeout patch."""
     below_zero = (-1).to_bytes(8, "little", signed=True)
     return request("/", FIFREEZE_RESET_TIMEOUT, below_zero) == errno.ERANGE
+
+
+def has_descriptors() -> bool:
+    """Whether the kernel has freeze descriptors: it refuses unknown flags."""
+    error = request("/", FIFREEZE_FD, b"\xff" * 4 + bytes(52))
+    return error in (errno.EINVAL, errno.EOPNOTSUPP)
 
 
 def why_no_loop_devices() -> str:

@@ -28,6 +28,7 @@ int probe(const Context& context) {
     context.outcome.details =
         std::make_shared<Json>(Json{{"kernel_timeouts", features.kernel_timeouts},
                                     {"descriptors", features.descriptors},
+                                    {"gives_up", features.gives_up},
                                     {"status", features.status},
                                     {"host_guardian", features.host_guardian},
                                     {"guardian_survives", features.guardian_survives}});
@@ -35,11 +36,12 @@ int probe(const Context& context) {
         context.console.print(fmt::format(
             "the kernel has freeze timeouts: {}\n"
             "the kernel has freeze descriptors: {}\n"
+            "the kernel gives a freeze up in time: {}\n"
             "the kernel reports who has frozen a filesystem: {}\n"
             "the host starts guardians: {}\n"
             "a guardian outlives the program: {}\n",
-            word(features.kernel_timeouts), word(features.descriptors), word(features.status),
-            word(features.host_guardian), word(features.guardian_survives)));
+            word(features.kernel_timeouts), word(features.descriptors), word(features.gives_up),
+            word(features.status), word(features.host_guardian), word(features.guardian_survives)));
     }
     return exit_status::ok;
 }
