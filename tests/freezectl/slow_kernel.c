@@ -71,7 +71,7 @@ static int freeze(int fd, unsigned long request, void* argument) {
     return result;
 }
 
-static int thaw(int fd) {
+static int thaw(int fd, unsigned long request) {
     int result, error;
 
     step("thaw");
@@ -80,7 +80,7 @@ static int thaw(int fd) {
         errno = (int)number("SLOW_KERNEL_THAW");
         return -1;
     }
-    result = (int)syscall(SYS_ioctl, fd, FITHAW, NULL);
+    result = (int)syscall(SYS_ioctl, fd, request, NULL);
     error = errno;
     step("thawed");
     errno = error;
@@ -106,10 +106,11 @@ int ioctl(int fd, unsigned long request, ...) {
     va_start(arguments, request);
     argument = va_arg(arguments, void*);
     va_end(arguments);
-    /* A negative timeout only asks whether the filesystem can be frozen. */
-    if (request == FIFREEZE || (request == FIFREEZE_TIMEOUT && *(int64_t*)argument >= 0))
+    /* A negative timeout or unknown flags only ask what can be frozen. */
+    if (request == FIFREEZE || (request == FIFREEZE_TIMEOUT && *(int64_t*)argument >= 0) ||
+        (request == FIFREEZE_FD && ((struct fsfreeze_args*)argument)->flags == 0))
         return freeze(fd, request, argument);
-    if (request == FITHAW)
-        return thaw(fd);
+    if (request == FITHAW || request == FSFREEZE_THAW)
+        return thaw(fd, request);
     return (int)syscall(SYS_ioctl, fd, request, argument);
 }

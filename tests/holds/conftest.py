@@ -17,7 +17,7 @@ from tests.holds.worker import Worker, guardians
 from tests.holds.writers import SOON, Heartbeat, StuckWriter
 from tests.support.paths import BUILD, GUARDIAN
 from tests.support.process import Program, must, wait_until
-from tests.support.volumes import Volume
+from tests.support.volumes import Volume, has_descriptors
 
 FREEZECTL = BUILD / "tools/freezectl/freezectl"
 # The namespaces of a container. The program that is run becomes its init.
@@ -192,6 +192,14 @@ def stuck_writer() -> Iterator[Callable[[Path], StuckWriter]]:
     yield start
     for writer in writers:
         writer.end()
+
+
+def freeze_with_guardian(program: Worker, disk: Disk, timeout_ms: int) -> None:
+    """A freeze that a guardian keeps: where the kernel has descriptors, that of an adopted hold."""
+    program.must("freeze", paths=[disk.name], timeout_ms=timeout_ms)
+    if has_descriptors():
+        name = program.must("keep")["id"]
+        program.must("adopt_id", id=name, timeout_ms=timeout_ms)
 
 
 def busy() -> float:

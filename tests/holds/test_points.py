@@ -20,7 +20,14 @@ import pytest
 
 from tests.conftest import unavailable
 from tests.holds import raw
-from tests.holds.conftest import CONTAINER, FREEZECTL, Disk, NewWorker, fsfreeze
+from tests.holds.conftest import (
+    CONTAINER,
+    FREEZECTL,
+    Disk,
+    NewWorker,
+    freeze_with_guardian,
+    fsfreeze,
+)
 from tests.holds.fuse import HangingMount
 from tests.holds.languages import build_c, build_cpp
 from tests.holds.libfreeze import LIBRARY
@@ -28,6 +35,7 @@ from tests.holds.worker import Worker
 from tests.holds.writers import SOON, StuckWriter
 from tests.support.paths import GUARDIAN
 from tests.support.process import Program, is_alive, must, run, succeeds, wait_until
+from tests.support.volumes import has_descriptors
 
 TIMEOUT = 60_000  # milliseconds; no test lasts that long
 DEFAULT_LIMIT = 60  # seconds, of freezectl run
@@ -109,7 +117,12 @@ def test_03_old_deadline_freezectl(disk: Disk) -> None:
     assert not disk.writers_wait
 
 
-def test_04_death_of_a_containers_init(disk: Disk, host_socket: Path, worker: NewWorker) -> None:
+def test_04_death_of_a_containers_init(
+    disk: Disk, worker: NewWorker, request: pytest.FixtureRequest
+) -> None:
+    """Where the kernel has descriptors, that needs no socket of the host."""
+    if not has_descriptors():
+        request.getfixturevalue("host_socket")
     program = worker(*CONTAINER)
     assert program.must("ping")["pid"] == 1
     program.must("freeze", paths=[disk.name], timeout_ms=TIMEOUT)
@@ -315,7 +328,7 @@ def output(stream: IO[bytes] | None) -> str:
 def test_12_client_of_another_version(disk: Disk, worker: NewWorker) -> None:
     """The guardian refuses it clearly and serves the others."""
     program = worker()
-    program.must("freeze", paths=[disk.name], timeout_ms=TIMEOUT)
+    freeze_with_guardian(program, disk, TIMEOUT)
     client = raw.Client(disk.path)
     answer = client.hello(version=raw.VERSION + 41)
     assert answer.type == raw.RESULT
@@ -326,10 +339,17 @@ def test_12_client_of_another_version(disk: Disk, worker: NewWorker) -> None:
 
 
 def test_12_guardian_of_another_version(disk: Disk, worker: NewWorker) -> None:
-    """The library reports it, and has frozen nothing."""
+    """The library reports it, and has frozen nothing. Where the kernel has descriptors, only a kept
+    hold needs a guardian."""
     server = raw.Server(disk.path, version=raw.VERSION + 41)
+    program = worker()
     try:
-        answer = worker().ask("freeze", paths=[disk.name], timeout_ms=TIMEOUT, within=10)
+        answer = program.ask("freeze", paths=[disk.name], timeout_ms=TIMEOUT, within=10)
+        if has_descriptors():
+            assert answer.result == 0, answer
+            answer = program.ask("keep", within=10)
+            assert disk.writers_wait
+            program.must("thaw")
     finally:
         server.end()
     assert answer.result == -errno.EPROTONOSUPPORT, answer

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/// The guardian on a real kernel, stock or patched, through the library: a freeze does not outlive
-/// its program, and the program gets an error when the guardian dies.
+/// Death on a real kernel, stock or patched, through the library: a freeze does not outlive its
+/// program, and the program gets an error when its guardian dies. Where the kernel has descriptors,
+/// only kept and adopted holds have a guardian.
 #include "subject.hpp"
 #include "support/stuck_writer.h"
 
@@ -32,6 +33,7 @@ using libfreeze::FreezeGuard;
 using libfreeze::Options;
 using testing::Child;
 using testing::Clock;
+using testing::has_descriptors;
 using testing::subject;
 using testing::Writer;
 
@@ -89,6 +91,12 @@ std::vector<pid_t> guardians() {
         }
     }
     return found;
+}
+
+/// A guard whose hold a guardian keeps, on any kernel.
+FreezeGuard guarded(Options options = {}) {
+    FreezeGuard guard(subject().mountpoint, options);
+    return has_descriptors() ? FreezeGuard::adopt(guard.keep(), options) : std::move(guard);
 }
 
 /// Waits until there has been none for a moment, because one may still be starting.
@@ -305,7 +313,7 @@ TEST_CASE("a stopped program's freeze ends at its deadline") {
 }
 
 TEST_CASE("the program thaws a killed guardian's freeze and gets an error") {
-    FreezeGuard guard(subject().mountpoint);
+    FreezeGuard guard = guarded();
     const auto found = guardians();
     REQUIRE(found.size() == 1);
     pollfd entry{guard.descriptor(), POLLIN, 0};
@@ -330,10 +338,10 @@ TEST_CASE("the program thaws a killed guardian's freeze and gets an error") {
 }
 
 TEST_CASE("the filesystem of a killed guardian can be frozen again") {
-    FreezeGuard guard(subject().mountpoint);
+    FreezeGuard guard = guarded();
     REQUIRE(::kill(guardians().at(0), SIGKILL) == 0);
     CHECK(all_guardians_end());
-    FreezeGuard fresh(subject().mountpoint);
+    FreezeGuard fresh = guarded();
     std::error_code error;
     guard.thaw(error);
     CHECK(error == errc::expired);
@@ -344,11 +352,18 @@ TEST_CASE("the filesystem of a killed guardian can be frozen again") {
 }
 
 TEST_CASE("all holds of a filesystem have one guardian, which ends with the last") {
+    const std::size_t expected = has_descriptors() ? 0 : 1;
     FreezeGuard first(subject().mountpoint);
     FreezeGuard second(subject().mountpoint);
-    CHECK(guardians().size() == 1);
+    CHECK(guardians().size() == expected);
     first.thaw();
+    CHECK(guardians().size() == expected);
+    FreezeGuard third = guarded();
+    FreezeGuard fourth = guarded();
     CHECK(guardians().size() == 1);
+    third.thaw();
+    CHECK(guardians().size() == 1);
+    fourth.thaw();
     second.thaw();
     CHECK(all_guardians_end());
 }
@@ -356,7 +371,7 @@ TEST_CASE("all holds of a filesystem have one guardian, which ends with the last
 TEST_CASE("if both are killed, the kernel's deadline remains if it supports timeouts") {
     Signal frozen;
     Child program([&] {
-        FreezeGuard guard(subject().mountpoint, {2s});
+        const FreezeGuard guard = guarded({2s});
         frozen.give();
         std::this_thread::sleep_for(60s);
         return 0;
@@ -378,7 +393,7 @@ TEST_CASE("if both are killed, the kernel's deadline remains if it supports time
 }
 
 TEST_CASE("the guardian ignores other signals") {
-    FreezeGuard guard(subject().mountpoint);
+    FreezeGuard guard = guarded();
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1}) {
         REQUIRE(::kill(guardians().at(0), number) == 0);
     }
@@ -415,7 +430,7 @@ TEST_CASE("a guardian that checks whether its freeze still exists leaves nothing
 }
 
 TEST_CASE("the guardian is locked in memory and exempt from the OOM killer") {
-    FreezeGuard guard(subject().mountpoint);
+    FreezeGuard guard = guarded();
     const pid_t guardian = guardians().at(0);
     CHECK(memory(guardian, "VmRSS") > 0);
     // The kernel's own pages (vdso) are not locked, and the kernel counts approximately.
@@ -434,7 +449,10 @@ TEST_CASE("the guardian has only the descriptor for freezing open on the filesys
         options.allow_self_deadlock = true;
         const bool there = ::chdir(subject().mountpoint.c_str()) == 0;
         const int log = ::open("log", O_WRONLY | O_CREAT | O_APPEND, 0644); // not close-on-exec
-        const FreezeGuard guard(".", options);
+        FreezeGuard guard(".", options);
+        if (has_descriptors()) {
+            guard = FreezeGuard::adopt(guard.keep(), options);
+        }
         if (there && log >= 0) {
             frozen.give();
         }
@@ -449,14 +467,14 @@ TEST_CASE("the guardian has only the descriptor for freezing open on the filesys
 }
 
 TEST_CASE("the guardian leaves no child to reap and no process behind") {
-    FreezeGuard(subject().mountpoint, {30s}).thaw();
+    guarded({30s}).thaw();
     CHECK(all_guardians_end());
     CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
     CHECK(errno == ECHILD);
 }
 
 TEST_CASE("a guardian has closed the filesystem when thaw returns") {
-    FreezeGuard guard(subject().mountpoint);
+    FreezeGuard guard = guarded();
     const pid_t child = ::fork();
     if (child == 0) { // keeps the channel open, so that the guardian does not see it close
         std::this_thread::sleep_for(60s);
@@ -518,6 +536,9 @@ TEST_CASE("a freeze that a stuck writer blocks is given up in time and undone la
     const auto begin = Clock::now();
     const FreezeGuard guard(subject().mountpoint, options, error);
     const auto took = Clock::now() - begin;
+    if (has_descriptors()) { // the kernel has given it up, and nobody waits for the stuck writer
+        CHECK(Writer().succeeds_within(5s));
+    }
     CHECK(stuck.release());
     REQUIRE(error == errc::acquire_timeout);
     CHECK(took >= 300ms);
@@ -525,6 +546,35 @@ TEST_CASE("a freeze that a stuck writer blocks is given up in time and undone la
     CHECK(Writer().succeeds_within(20s));
     CHECK(all_guardians_end());
     CHECK(Writer().succeeds_within(5s));
+}
+
+TEST_CASE("a cancelled freeze that a stuck writer blocks is given up or undone") {
+    StuckWriter stuck;
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    std::thread canceller([&ends] {
+        std::this_thread::sleep_for(500ms);
+        (void)!::write(ends[1], "x", 1);
+    });
+    Options options;
+    options.cancel_fd = ends[0];
+    std::error_code error;
+    const auto begin = Clock::now();
+    const FreezeGuard guard(subject().mountpoint, options, error);
+    const auto took = Clock::now() - begin;
+    canceller.join();
+    CHECK(error == errc::cancelled);
+    CHECK(took >= 500ms);
+    CHECK(took <= 500ms + prompt());
+    if (has_descriptors()) {
+        CHECK(Writer().succeeds_within(5s));
+    }
+    CHECK(stuck.release());
+    CHECK(Writer().succeeds_within(20s));
+    CHECK(all_guardians_end());
+    CHECK(Writer().succeeds_within(5s));
+    ::close(ends[0]);
+    ::close(ends[1]);
 }
 
 TEST_CASE("a blocked freeze is given up in time even if a forked child stays alive") {
@@ -555,7 +605,8 @@ TEST_CASE("the error reports a guardian that cannot be started") {
     Child program([] {
         ::setenv("LIBFREEZE_GUARDIAN", "/dev/null", 1); // NOLINT(concurrency-mt-unsafe): one thread
         try {
-            const FreezeGuard guard(subject().mountpoint);
+            FreezeGuard guard(subject().mountpoint);
+            static_cast<void>(guard.keep()); // where the kernel has descriptors
         } catch (const std::system_error& error) {
             const std::string line = error.what();
             return error.code() == std::errc::permission_denied &&
@@ -577,7 +628,11 @@ TEST_CASE("a program in a PID namespace gets no guardian that would die with it"
         }
         Child init([] {
             std::error_code error;
-            const FreezeGuard guard(subject().mountpoint, error);
+            FreezeGuard guard(subject().mountpoint, error);
+            if (has_descriptors()) { // the kernel protects it, until it is kept
+                static_cast<void>(guard.keep(error));
+                guard.thaw();
+            }
             const bool refused = error == errc::unprotected;
             Options options;
             options.allow_unprotected = true;

@@ -35,6 +35,7 @@ using libfreeze::errc;
 using libfreeze::FreezeGuard;
 using testing::Child;
 using testing::Clock;
+using testing::has_descriptors;
 using testing::run;
 using testing::subject;
 using testing::Writer;
@@ -265,6 +266,9 @@ TEST_CASE("probe reports what this kernel supports") {
     if (const std::string flavour = kernel_flavour(); !flavour.empty()) {
         CHECK(patched == (flavour.rfind("stock", 0) != 0));
     }
+    const libfreeze::Features features = libfreeze::probe(subject().mountpoint);
+    CHECK(features.gives_up == features.descriptors);
+    CHECK(features.status == features.descriptors);
     FreezeGuard guard(subject().mountpoint); // probe never blocks and changes nothing
     CHECK(has_timeouts() == patched);
     Writer writer;
@@ -719,6 +723,10 @@ TEST_CASE("all nested guards expire together, and a new one freezes") {
     FreezeGuard first(subject().mountpoint);
     FreezeGuard second(subject().mountpoint);
     REQUIRE(run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
+    if (has_descriptors()) { // fsfreeze ends one of the two
+        CHECK(Writer().is_blocked());
+        REQUIRE(run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
+    }
     FreezeGuard fresh(subject().mountpoint);
     Writer writer;
     std::error_code error;
@@ -855,10 +863,10 @@ TEST_CASE("an adopted hold gets a new deadline") {
 }
 
 TEST_CASE("a kept hold can be extended and thawed by its id, once") {
-    FreezeGuard guard(subject().mountpoint, {1s});
+    FreezeGuard guard(subject().mountpoint, {5s}); // a guardian may have to be started meanwhile
     const libfreeze::HoldId id = guard.keep();
     libfreeze::extend(id, 30s);
-    std::this_thread::sleep_for(1500ms);
+    std::this_thread::sleep_for(5500ms);
     Writer writer;
     CHECK(writer.is_blocked());
     libfreeze::thaw(id);
@@ -869,8 +877,9 @@ TEST_CASE("a kept hold can be extended and thawed by its id, once") {
 }
 
 TEST_CASE("a thaw by id reports that a kept hold has ended, once") {
-    FreezeGuard guard(subject().mountpoint, {200ms});
+    FreezeGuard guard(subject().mountpoint, {30s});
     const libfreeze::HoldId id = guard.keep();
+    libfreeze::extend(id, 200ms);
     CHECK(Writer().succeeds_within(5s));
     std::this_thread::sleep_for(300ms);
     std::error_code error;
@@ -951,6 +960,42 @@ TEST_CASE("no descriptor of a guard survives exec, and none is left open") {
     CHECK(open_descriptors() == before);
 }
 
+TEST_CASE("a guard leaves files alone that have got its descriptors' numbers") {
+    const int call = GENERATE(0, 1, 2, 3);
+    Child program([call] {
+        const std::vector<int> before = open_descriptors();
+        auto guard = std::make_unique<FreezeGuard>(subject().mountpoint);
+        std::vector<int> numbers;
+        for (const int fd : open_descriptors()) {
+            if (std::find(before.begin(), before.end(), fd) == before.end()) {
+                numbers.push_back(fd);
+            }
+        }
+        // A file of the filesystem, to which a request would come through.
+        const int file = ::open(subject().mountpoint.c_str(), O_RDONLY | O_CLOEXEC);
+        for (const int fd : numbers) {
+            ::dup2(file, fd);
+        }
+        if (!Writer().succeeds_within(5s)) {
+            return 1;
+        }
+        std::error_code error;
+        if (call == 1) {
+            guard->thaw(error);
+        } else if (call == 2) {
+            guard->extend(10s, error);
+        } else if (call == 3) {
+            static_cast<void>(guard->keep(error));
+        }
+        guard.reset();
+        const bool are_open = std::all_of(numbers.begin(), numbers.end(),
+                                          [](int fd) { return ::fcntl(fd, F_GETFD) >= 0; });
+        return (call == 0 || error == errc::expired) && are_open ? 0 : 2;
+    });
+    CHECK(program.ends_within(20s));
+    CHECK(program.status == 0);
+}
+
 TEST_CASE("a timeout thaws in time, in milliseconds") {
     const std::chrono::milliseconds timeout = GENERATE(300ms, 1700ms);
     FreezeGuard guard(subject().mountpoint, {timeout});
@@ -988,7 +1033,32 @@ TEST_CASE("the descriptor reports at once that the freeze has ended") {
         CHECK(program.ends_within(5s));
         CHECK(program.status == 0);
     }
+    SECTION("by a program that does not use libfreeze") {
+        FreezeGuard guard(subject().mountpoint, {30s});
+        REQUIRE(run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
+        if (!has_descriptors()) { // the guardian notices it when it is asked
+            std::error_code error;
+            guard.extend(30s, error);
+        }
+        CHECK(reports_end(guard, 10s));
+    }
     CHECK(Writer().succeeds_within(5s));
+}
+
+TEST_CASE("another program extends a hold that is not kept by its id") {
+    FreezeGuard guard(subject().mountpoint, {2s});
+    const libfreeze::HoldId id = guard.id();
+    Child program([&] {
+        libfreeze::extend(id, 30s);
+        return 0;
+    });
+    CHECK(program.ends_within(5s));
+    CHECK(program.status == 0);
+    CHECK_FALSE(reports_end(guard, 3s));
+    guard.thaw();
+    std::error_code error;
+    libfreeze::thaw(id, error);
+    CHECK(error == errc::no_such_hold);
 }
 
 TEST_CASE("the descriptor does not report the end of another guard") {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "subject.hpp"
 
+#include <libfreeze/freeze.hpp>
+
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -41,6 +43,10 @@ const Subject& subject() {
         environment("LIBFREEZE_TEST_MOUNTPOINT"), environment("LIBFREEZE_TEST_TYPE"),
         environment("LIBFREEZE_TEST_DEVICE"), environment("LIBFREEZE_TEST_SPARE_DEVICE")};
     return from_environment;
+}
+
+bool has_descriptors() {
+    return libfreeze::probe(subject().mountpoint).descriptors;
 }
 
 Writer::Writer(const std::filesystem::path& directory)

@@ -22,6 +22,9 @@ struct Subject {
 };
 const Subject& subject();
 
+/// Whether the kernel keeps the holds (part 3 of the patches), so that there is no guardian.
+bool has_descriptors();
+
 /// Writes once, to the filesystem under test or to another one.
 class Writer final {
 public:
