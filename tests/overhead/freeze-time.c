@@ -6,6 +6,9 @@
  * A nested freeze must not cost more than a system call, however much data is dirty. What a system
  * call costs depends on the machine: without hardware virtualisation, a trivial request is the
  * reference.
+ *
+ * A freeze descriptor must cost little more than a FIFREEZE, and a guard of the library little more
+ * than a freeze descriptor.
  */
 #include <cpuid.h>
 #include <errno.h>
@@ -24,18 +27,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <libfreeze/freeze.h>
+
 #include "support/freeze_requests.h"
 #include "support/system.h"
 #include "support/tap.h"
 
 enum {
     ROUNDS = 9,         /* of a first freeze */
+    WAYS_ROUNDS = 61,   /* of a freeze and thaw in each way */
     NESTED = 500,       /* nested freezes in each round */
     EXPIRIES = 20,      /* each takes two seconds */
     NESTED_NS = 5000,   /* limit for a nested freeze, with hardware virtualisation */
     NESTED_TIMES = 12,  /* limit without it: freeze and thaw, in trivial requests */
     DIRTY_PERCENT = 50, /* limit for how much longer it takes with dirty data */
     DIRTY_MIB = 64,
+    DESCRIPTOR_PERCENT = 120, /* limit for a descriptor, of FIFREEZE and FITHAW */
+    LIBRARY_PERCENT = 105,    /* limit for a guard, of a descriptor */
 };
 
 static struct {
@@ -200,6 +208,82 @@ static void freezes(const struct place* place, const struct place* other) {
           "a nested freeze takes no longer when there is dirty data");
 }
 
+/* ---- a descriptor and a guard ---------------------------------------------------------------- */
+
+static int64_t time_of_ioctls(const struct place* place) {
+    return time_of(place->fd, FIFREEZE) + time_of(place->fd, FITHAW);
+}
+
+static int64_t time_of_descriptor(const struct place* place) {
+    struct fsfreeze_args args = {.timeout_ms = 60000};
+    int64_t begun = now_ns();
+    int fd = ioctl(place->fd, FIFREEZE_FD, &args);
+
+    if (fd < 0 || ioctl(fd, FSFREEZE_THAW) || close(fd))
+        give_up("FIFREEZE_FD");
+    return now_ns() - begun;
+}
+
+/* Without rounds of syncfs, which the others do not have. Returns the time from when the library
+ * begins to freeze until it has thawed; `all` is with what it does before: look up the path, and
+ * find out what is stacked on what and what the program has open. */
+static int64_t time_of_guard(const struct place* place, int64_t* all) {
+    struct libfreeze_stats stats;
+    const char* path = place->dir;
+    struct libfreeze_options settings;
+    struct libfreeze_guard* guard;
+
+    libfreeze_options_init(&settings, sizeof(settings));
+    settings.timeout_ms = 60000;
+    settings.flush_budget_ms = 0;
+    int64_t begun = now_ns();
+    if (libfreeze_freeze(&path, 1, &settings, &guard) || libfreeze_guard_thaw(guard))
+        give_up(libfreeze_error_message());
+    libfreeze_guard_stats(guard, &stats, sizeof(stats));
+    libfreeze_guard_free(guard);
+    *all = now_ns() - begun;
+    return stats.freezing_ns + stats.frozen_ns;
+}
+
+/* A freeze that soon follows a thaw is faster, since the kernel then need not wait for all
+ * processors. What the library does before it freezes would take that advantage away. */
+static void pause_before_freeze(void) {
+    usleep(50000);
+}
+
+/* In turn, because a machine's speed changes. */
+static void ways(const struct place* place) {
+    static int64_t ioctls[WAYS_ROUNDS], descriptors[WAYS_ROUNDS], guards[WAYS_ROUNDS],
+        all[WAYS_ROUNDS];
+
+    if (syncfs(place->fd))
+        give_up("syncfs");
+    for (int round = 0; round < WAYS_ROUNDS; round++) {
+        pause_before_freeze();
+        ioctls[round] = time_of_ioctls(place);
+        pause_before_freeze();
+        descriptors[round] = time_of_descriptor(place);
+        pause_before_freeze();
+        guards[round] = time_of_guard(place, &all[round]);
+    }
+    const int64_t raw = median(ioctls, WAYS_ROUNDS), descriptor = median(descriptors, WAYS_ROUNDS),
+                  guard = median(guards, WAYS_ROUNDS);
+    print_time("freeze-and-thaw", raw);
+    print_time("freeze-and-thaw-by-descriptor", descriptor);
+    print_time("freeze-and-thaw-by-library", guard);
+    print_time("freeze-and-thaw-by-library-with-look-up", median(all, WAYS_ROUNDS));
+    point(100 * descriptor <= DESCRIPTOR_PERCENT * raw,
+          "a freeze descriptor takes at most 1.2 times as long as FIFREEZE");
+    point(100 * guard <= LIBRARY_PERCENT * descriptor,
+          "the library takes at most 1.05 times as long as a freeze descriptor");
+}
+
+static bool has_descriptors(const struct place* place) {
+    struct fsfreeze_args args = {.flags = ~0U};
+
+    return ioctl(place->fd, FIFREEZE_FD, &args) < 0 && errno == EINVAL;
+}
+
 /* ---- how exact a deadline is ----------------------------------------------------------------- */
 
 /* Writes on request, and reports when the write ended. */
@@ -301,6 +385,8 @@ int main(int argc, char** argv) {
     printf("# %s virtualisation\n", virtualised() ? "hardware" : "no hardware");
     const struct place place = make(options.disk), other = make(options.other_disk);
     freezes(&place, &other);
+    if (has_descriptors(&place))
+        ways(&place);
     if (!options.stock)
         deadlines(&place);
     clear(&place);
