@@ -84,8 +84,10 @@ static int op_exit(long a, long b, long c) {
     _exit(0);
 }
 
+/* The child of the test, which can therefore reap it. */
 static int op_fork(long a, long b, long c) {
-    pid_t pid = fork();
+    struct clone_args arguments = {.flags = CLONE_PARENT};
+    pid_t pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments));
     if (pid < 0)
         return -errno;
     if (pid == 0) {

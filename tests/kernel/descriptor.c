@@ -58,6 +58,11 @@ static int op_fd_poll(long number, long within_ms, long c) {
     return result < 0 ? result : fd.revents;
 }
 
+int op_fd_dup(long from, long to, long c) {
+    held[to] = dup(held[from]);
+    return held[to] < 0 ? -errno : 0;
+}
+
 static int op_fd_send(long number, long b, long c) {
     char byte = 0, space[CMSG_SPACE(sizeof(int))] = "";
     struct iovec data = {&byte, 1};
@@ -73,7 +78,7 @@ static int op_fd_send(long number, long b, long c) {
     return result < 0 ? result : 0;
 }
 
-static int op_fd_receive(long number, long b, long c) {
+int op_fd_receive(long number, long b, long c) {
     char byte, space[CMSG_SPACE(sizeof(int))] = "";
     struct iovec data = {&byte, 1};
     struct msghdr message = {

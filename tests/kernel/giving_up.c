@@ -1,36 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Freezes that cannot complete, and are given up: nothing is frozen, and writers continue. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "harness.h"
-
-/* A writer that any unprivileged user can be: it waits for data from an empty pipe. */
-static int op_splice(long a, long b, long c) {
-    int ends[2], fd = openat(here, "spliced", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
-    if (fd < 0 || pipe2(ends, O_CLOEXEC))
-        return -errno;
-    return result_of(splice(ends[0], NULL, fd, NULL, 1, 0));
-}
-
-static struct actor* splicing_writer(void) {
-    struct actor* writer = actor();
-    int in_a_row = 0;
-
-    begin(writer, op_splice, 0, 0, 0);
-    for (int i = 0; i < 200 && in_a_row < 10; i++) {
-        CHECK(!finished(writer), "splice() from an empty pipe returned %s",
-              result_name(writer->last.result));
-        in_a_row = task_state(writer->pid) == 'S' ? in_a_row + 1 : 0;
-        sleep_ms(10);
-    }
-    return writer;
-}
 
 static void nothing_is_frozen(void) {
     THAWED();

@@ -209,6 +209,8 @@ int fd_close(struct actor* who, int number);
 int fd_poll(struct actor* who, int number, long within_ms);
 int op_fd_thaw(long number, long, long);
 int op_fd_close(long number, long, long);
+int op_fd_dup(long from, long to, long);
+int op_fd_receive(long number, long, long);
 int descriptor_in(int number); /* in the actor: the descriptor itself */
 /* Over a socket that all actors share. Call it before the first of them is made. */
 void open_passage(void);
@@ -218,7 +220,7 @@ int op_close_passage(long, long, long);
 
 /* ---- status ---------------------------------------------------------------------------------- */
 
-enum { SEEN = 16 };
+enum { SEEN = 64 };
 /* What an actor has seen last. Call open_view() before the first of them is made. */
 struct view {
     struct fsfreeze_status status;
@@ -322,6 +324,9 @@ struct stuck {
 struct stuck hold_up_freeze(struct actor* who, operation* op, long timeout);
 struct stuck stuck_writer(void);
 void release_stuck_writer(struct stuck*);
+/* One that any unprivileged user can be: splice() from an empty pipe. It waits when this returns. */
+struct actor* splicing_writer(void);
+int op_splice(long, long, long);
 void finish_and_thaw(struct actor* who, struct stuck*);
 
 /* Thaws every filesystem of the machine; only for tests that need our virtual machine. */

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A stuck writer, made of two actors. */
+/* Stuck writers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "harness.h"
 #include "support/stuck_writer.h"
+
+/* ---- in an open: two actors ------------------------------------------------------------------ */
 
 static int listener; /* in the actor */
 
@@ -49,4 +55,28 @@ void finish_and_thaw(struct actor* who, struct stuck* stuck) {
     struct actor* writer = FROZEN();
     WANT(0, thaw(who));
     RELEASED(writer);
+}
+
+/* ---- in a splice() from an empty pipe --------------------------------------------------------- */
+
+int op_splice(long a, long b, long c) {
+    int ends[2], fd = openat(here, "spliced", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0 || pipe2(ends, O_CLOEXEC))
+        return -errno;
+    return result_of(splice(ends[0], NULL, fd, NULL, 1, 0));
+}
+
+struct actor* splicing_writer(void) {
+    struct actor* writer = actor();
+    int in_a_row = 0;
+
+    begin(writer, op_splice, 0, 0, 0);
+    for (int i = 0; i < 200 && in_a_row < 10; i++) {
+        CHECK(!finished(writer), "splice() from an empty pipe returned %s",
+              result_name(writer->last.result));
+        in_a_row = task_state(writer->pid) == 'S' ? in_a_row + 1 : 0;
+        sleep_ms(10);
+    }
+    return writer;
 }

@@ -47,12 +47,17 @@ static bool one_in(struct generator* g, unsigned n) {
 /* ---- one step -------------------------------------------------------------------------------- */
 
 static const unsigned char weights[VERBS] = {
-    [FREEZE] = 40, [FREEZE_WITH] = 14,   [FREEZE_FOR] = 20, [THAW] = 80,          [RESET] = 24,
-    [WRITE] = 8,   [OPEN] = 60,          [CLOSE] = 5,       [START] = 60,         [EXIT] = 8,
-    [KILL] = 10,   [REAP] = 30,          [SUSPEND] = 14,    [RESUME] = 24,        [MOUNT] = 2,
-    [UNMOUNT] = 5, [UNMOUNT_LAZILY] = 4, [REMOUNT_RO] = 4,  [REMOUNT_RW] = 8,     [SYSRQ_J] = 2,
-    [NEST] = 4,    [NO_NEST] = 3,        [TIMEOUT_ARG] = 4, [NO_TIMEOUT_ARG] = 3, [WATCH] = 40,
-    [UNWATCH] = 1,
+    [FREEZE] = 40,        [FREEZE_WITH] = 28, [FREEZE_FOR] = 20, [THAW] = 80,
+    [RESET] = 24,         [WRITE] = 8,        [OPEN] = 60,       [CLOSE] = 5,
+    [START] = 60,         [EXIT] = 8,         [KILL] = 10,       [REAP] = 30,
+    [SUSPEND] = 14,       [RESUME] = 24,      [MOUNT] = 2,       [UNMOUNT] = 5,
+    [UNMOUNT_LAZILY] = 4, [REMOUNT_RO] = 4,   [REMOUNT_RW] = 8,  [SYSRQ_J] = 2,
+    [NEST] = 4,           [NO_NEST] = 4,      [TIMEOUT_ARG] = 4, [NO_TIMEOUT_ARG] = 3,
+    [WATCH] = 40,         [UNWATCH] = 1,      [FREEZE_FD] = 50,  [FREEZE_FD_WITHIN] = 30,
+    [FD_THAW] = 40,       [FD_EXTEND] = 24,   [FD_KEEP] = 16,    [FD_POLL] = 30,
+    [FD_CLOSE] = 20,      [FD_DUP] = 16,      [FD_SEND] = 14,    [FD_RECEIVE] = 60,
+    [DIE_FREEZING] = 6,   [DIE_THAWING] = 10, [FORK] = 10,       [LOSE] = 8,
+    [STICK] = 30,         [UNSTICK] = 20,
 };
 
 static unsigned weight(const struct generator* g, enum verb verb) {
@@ -110,17 +115,30 @@ static unsigned char process_that_asks(struct generator* g) {
     return random_process(g, false);
 }
 
+/* Preferably one that the process has, or one that it does not have. */
+static unsigned char random_number(struct generator* g, struct step step) {
+    bool makes = step.verb <= FREEZE_FD_WITHIN || step.verb == FD_RECEIVE;
+    unsigned char number = (unsigned char)below(g, NUMBERS);
+
+    if (step.who != ADMIN && !g->model.process[step.who].fd[number] != makes)
+        return !number;
+    return number;
+}
+
 static struct step random_step(struct generator* g) {
-    static const enum verb with_timer[] = {FREEZE_FOR, FREEZE_FOR, RESET};
+    static const enum verb with_timer[] = {FREEZE_FOR, FREEZE_FOR, RESET, FREEZE_FD, FD_EXTEND};
+    unsigned timers = g->model.world.descriptors ? 5 : 3;
     struct step step = {.verb = (unsigned char)random_verb(g)};
 
     if (g->since_timeout >= 0 && one_in(g, 2))
-        step.verb = (unsigned char)with_timer[below(g, 3)];
+        step.verb = (unsigned char)with_timer[below(g, timers)];
     bool asks = g->since_timeout < 0 && g->since_end < STEPS_AFTER_END && one_in(g, 3);
     if (asks)
-        return (struct step){THAW, process_that_asks(g), 0};
+        return (struct step){THAW, process_that_asks(g), 0, 0};
     if (has_process(step.verb))
         step.who = random_process(g, step.verb <= RESET);
+    if (has_number(step.verb))
+        step.number = random_number(g, step);
     if (has_period(step.verb))
         step.period = (unsigned char)random_period(g);
     return step;
@@ -161,7 +179,7 @@ static void take_verb(struct generator* g, enum verb verb) {
 
 static void take_all(struct generator* g, enum verb verb) {
     for (int who = 0; who < PROCESSES; who++)
-        take(g, (struct step){(unsigned char)verb, (unsigned char)who, 0});
+        take(g, (struct step){(unsigned char)verb, (unsigned char)who, 0, 0});
 }
 
 static void wait_when_due(struct generator* g) {
@@ -183,7 +201,7 @@ static void wait_when_due(struct generator* g) {
 static void close_and_unmount(struct generator* g) {
     take_verb(g, UNWATCH);
     if (one_in(g, 2))
-        take(g, (struct step){FREEZE, (unsigned char)below(g, PROCESSES + 1), 0});
+        take(g, (struct step){FREEZE, (unsigned char)below(g, PROCESSES + 1), 0, 0});
     take_all(g, CLOSE);
     take_verb(g, UNMOUNT);
 }
@@ -193,24 +211,40 @@ static void block_on_own_freeze(struct generator* g) {
     unsigned char who = (unsigned char)below(g, PROCESSES);
     unsigned char other = (unsigned char)((who + 1 + below(g, PROCESSES - 1)) % PROCESSES);
 
-    take(g, (struct step){FREEZE, who, 0});
-    take(g, (struct step){FREEZE, other, 0});
-    take(g, (struct step){WRITE, who, 0});
-    take(g, (struct step){KILL, who, 0});
-    take(g, (struct step){THAW, ADMIN, 0});
-    take(g, (struct step){THAW, other, 0});
+    take(g, (struct step){FREEZE, who, 0, 0});
+    take(g, (struct step){FREEZE, other, 0, 0});
+    take(g, (struct step){WRITE, who, 0, 0});
+    take(g, (struct step){KILL, who, 0, 0});
+    take(g, (struct step){THAW, ADMIN, 0, 0});
+    take(g, (struct step){THAW, other, 0, 0});
+}
+
+/* The process that made a descriptor is killed; another one has the descriptor, and a newer hold. */
+static void pass_on_and_die(struct generator* g) {
+    unsigned char who = (unsigned char)below(g, PROCESSES);
+    unsigned char other = (unsigned char)((who + 1 + below(g, PROCESSES - 1)) % PROCESSES);
+
+    take(g, (struct step){FREEZE_FD, who, ZERO, 0});
+    take(g, (struct step){FD_SEND, who, ZERO, 0});
+    take(g, (struct step){KILL, who, ZERO, 0});
+    take(g, (struct step){FD_RECEIVE, other, ZERO, 1});
+    take(g, (struct step){FREEZE, other, ZERO, 0});
+    take(g, (struct step){THAW, ADMIN, ZERO, 0});
+    take(g, (struct step){FD_POLL, other, ZERO, 1});
 }
 
 /* Mounted, writable and not frozen, as at the start; no hold is left. */
 static void restore(struct generator* g) {
+    take_verb(g, UNSTICK);
     take_verb(g, RESUME);
     take_verb(g, g->model.running[IN_LONG] ? WAIT_LATER : WAIT_SOON);
     take_verb(g, WAIT_SOON);
     if (!g->model.mount)
         take_verb(g, MOUNT);
     while (model_live_holds(&g->model))
-        take(g, (struct step){THAW, ADMIN, 0});
-    take(g, (struct step){THAW, ADMIN, 0});
+        take(g, (struct step){THAW, ADMIN, 0, 0});
+    take(g, (struct step){THAW, ADMIN, 0, 0});
+    take_verb(g, LOSE);
     take_all(g, CLOSE);
     take_verb(g, REMOUNT_RW);
     take_verb(g, WATCH);
@@ -228,6 +262,8 @@ struct script generate(uint64_t seed, int count, const struct world* world) {
             close_and_unmount(&g);
         if (g.since_timeout < 0 && one_in(&g, SELF_BLOCK_ONE_IN))
             block_on_own_freeze(&g);
+        if (g.since_timeout < 0 && world->descriptors && one_in(&g, SELF_BLOCK_ONE_IN))
+            pass_on_and_die(&g);
         take(&g, random_step(&g));
     }
     restore(&g);

@@ -4,10 +4,12 @@
  * device-mapper, compared with a small model of what the kernel must do. Prints TAP.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -100,7 +102,7 @@ static void print_step(const struct model* model, struct step step, int result) 
                                                       : "gone";
 
     printf("#   %-24s ; %s, %s\n", step_text(step),
-           result == WRITE_BLOCKS ? "blocks" : result_name(result), state);
+           result == BLOCKS ? "blocks" : result_name(result), state);
 }
 
 /* In the form that --script reads. */
@@ -227,11 +229,22 @@ static void play_file(void) {
 
 /* ---- the program ----------------------------------------------------------------------------- */
 
+/* /proc can never be frozen. */
+static bool has_part_3(void) {
+    struct fsfreeze_status status = {.flags = 0};
+    int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = result_of(ioctl(proc, FIFREEZE_STATUS, &status));
+
+    close(proc);
+    return result == -EOPNOTSUPP;
+}
+
 /* 6.1 does not mount a suspended device, and btrfs reads its device at each mount. */
 static struct world this_world(void) {
     return (struct world){.dm_freezes = dm_freezes_volume(),
                           .mounts_suspended = !is_type("btrfs") && kernel_version() > 601,
-                          .old_requests_only = options.stock};
+                          .old_requests_only = options.stock,
+                          .descriptors = has_part_3()};
 }
 
 static void* shared(size_t size) {

@@ -15,23 +15,22 @@
 
 struct play play;
 
-static struct model model, before; /* before: as of the step before */
-static struct actor* process[PROCESSES];
+struct model model;
+struct actor* process[PROCESSES];
+static struct model before; /* as of the step before */
 static struct actor* watcher;
 static int watcher_mount;
 
 /* ---- findings -------------------------------------------------------------------------------- */
 
 /* Mounted, so that the clean-up can reach it. */
-static void stop(void) __attribute__((noreturn));
-static void stop(void) {
+static void __attribute__((noreturn)) stop(void) {
     if (!model.mount)
         mount_again(model.read_only ? MS_RDONLY : 0);
     _exit(FAILED);
 }
 
-static void differs(const char* format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-static void differs(const char* format, ...) {
+void differs(const char* format, ...) {
     va_list arguments;
 
     va_start(arguments, format);
@@ -49,10 +48,10 @@ static void stop_if_too_late(void) {
     stop();
 }
 
-static const char* name_of(int result) {
+const char* name_of(int result) {
     static char text[64];
 
-    snprintf(text, sizeof(text), "%s", result_name(result == WRITE_BLOCKS ? BLOCKED : result));
+    snprintf(text, sizeof(text), "%s", result_name(result == BLOCKS ? BLOCKED : result));
     return text;
 }
 
@@ -67,7 +66,7 @@ static int64_t seconds_of(enum period period) {
 }
 
 static long packed(struct step step) {
-    return step.verb | step.period << 8;
+    return step.verb | step.period << 8 | step.number << 16;
 }
 
 /* In the actor. */
@@ -78,23 +77,147 @@ static int op_request_packed(long request, long b, long c) {
                                          [THAW] = FITHAW,
                                          [RESET] = FIFREEZE_RESET_TIMEOUT};
     enum verb verb = request & 0xff;
-    enum period period = request >> 8;
+    enum period period = request >> 8 & 0xff;
     __s64 seconds = seconds_of(period);
     unsigned long argument = period == UNREADABLE ? 8 : (unsigned long)&seconds;
 
     return result_of(ioctl(here, codes[verb], has_period(verb) ? argument : 0));
 }
 
+/* In the actor. */
+static int op_fd_request(long request, long acquire_ms, long c) {
+    enum verb verb = request & 0xff;
+    enum period period = request >> 8 & 0xff;
+    long number = request >> 16;
+    __u64 ms = (__u64)(period == ONE ? 1 : seconds_of(period) * 1000);
+
+    if (period == NEGATIVE)
+        ms = UINT64_MAX;
+    if (verb == FD_EXTEND)
+        return result_of(ioctl(descriptor_in((int)number), FSFREEZE_EXTEND,
+                               period == UNREADABLE ? 8 : (unsigned long)&ms));
+    if (period == UNREADABLE)
+        return result_of(ioctl(here, FIFREEZE_FD, 8));
+    return op_freeze_fd(number, (long)ms, acquire_ms);
+}
+
+static bool reads_argument(struct step step) {
+    return step.verb == FREEZE_WITH ? model.timeout_arg : has_period(step.verb);
+}
+
+/* A freeze that waits for a stuck writer. */
+static int begin_freeze(struct step step) {
+    struct actor* who = process[step.who];
+
+    if (step.verb == FREEZE_FD)
+        begin(who, op_fd_request, packed(step), 0, 0);
+    else
+        begin(who, op_request_packed, packed(step), 0, 0);
+    return blocks(who) ? BLOCKS : who->last.result;
+}
+
+static int take_fd_request(struct step step) {
+    bool stuck = step.verb == FREEZE_FD_WITHIN && model.writer == STUCK;
+
+    return call(process[step.who], op_fd_request, packed(step), stuck ? 150 : 600000, 0);
+}
+
 static int take_request(struct step step) {
     int64_t begun = latest_tick();
-    int result = step.who == ADMIN
-                     ? elsewhere(actor, op_request_packed, packed(step), block_timeout_ms())
-                     : call(process[step.who], op_request_packed, packed(step), 0, 0);
+    int result;
 
-    bool is_read = step.verb == FREEZE_WITH ? model.timeout_arg : has_period(step.verb);
-    if (result == 0 && is_read)
+    if (model.writer == STUCK && step.verb != THAW && step.verb != RESET &&
+        step.verb != FREEZE_FD_WITHIN && step.verb <= FREEZE_FD)
+        return begin_freeze(step);
+    if (step.verb >= FREEZE_FD)
+        result = take_fd_request(step);
+    else if (step.who == ADMIN)
+        result = elsewhere(actor, op_request_packed, packed(step), block_timeout_ms());
+    else
+        result = call(process[step.who], op_request_packed, packed(step), 0, 0);
+    if (result == 0 && reads_argument(step))
         clock_start(step.period, begun, now_ns());
     return result;
+}
+
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+/* The other operation is killed at some moment. */
+static int die_within(struct actor* who, operation* op, long number) {
+    unsigned seed = (unsigned)play.finding->at;
+
+    begin(who, op, number, 0, 0);
+    sleep_until(now_ns() + rand_r(&seed) % 30 * (rand_r(&seed) % 1000) * 1000LL);
+    kill_actor(who);
+    return dies(who, block_timeout_ms()) ? 0 : BLOCKED;
+}
+
+static int fork_actor(struct actor* parent) {
+    int child = 0;
+
+    while (process[child])
+        child++;
+    process[child] = actor_forked_by(parent);
+    return 0;
+}
+
+static int take_file_step(struct step step) {
+    struct actor* who = process[step.who];
+
+    switch ((enum verb)step.verb) {
+    case FD_THAW:
+        return fd_thaw(who, step.number);
+    case FD_KEEP:
+        return fd_keep(who, step.number);
+    case FD_POLL:
+        return fd_poll(who, step.number, 0);
+    case FD_CLOSE:
+        return fd_close(who, step.number);
+    case FD_DUP:
+        return call(who, op_fd_dup, step.number, !step.number, 0);
+    case FD_SEND:
+        return fd_send(who, step.number);
+    case FD_RECEIVE:
+        return fd_receive(who, step.number);
+    case DIE_FREEZING:
+        return die_within(who, op_freeze_fd, NUMBERS);
+    case DIE_THAWING:
+        return die_within(who, op_fd_thaw, step.number);
+    case FORK:
+        return fork_actor(who);
+    default: /* FD_EXTEND */
+        return take_request(step);
+    }
+}
+
+/* The sender may have closed its own. */
+static int op_lose(long a, long b, long c) {
+    int result = op_fd_receive(0, 0, 0);
+
+    return result ? result : op_fd_close(0, 0, 0);
+}
+
+/* ---- a stuck writer -------------------------------------------------------------------------- */
+
+static struct actor* splicing;
+
+static int stick(void) {
+    splicing = splicing_writer();
+    return 0;
+}
+
+/* If somebody freezes, it may be able to exit only after the thaw. */
+static int unstick(void) {
+    int64_t begun = latest_tick();
+
+    kill_actor(splicing);
+    for (int i = 0; i < model.waiters; i++) {
+        int result = finish(process[model.waiting[i]], block_timeout_ms());
+        const struct step step = model.process[model.waiting[i]].waiting;
+        if (result == 0 && reads_argument(step))
+            clock_start(step.period, begun, now_ns());
+    }
+    return 0;
 }
 
 /* ---- writes that block ----------------------------------------------------------------------- */
@@ -115,7 +238,7 @@ static bool blocks_on_freeze(struct actor* who) {
 
 static int begin_write(struct actor* who) {
     begin(who, op_write, 0, 0, 0);
-    return blocks_on_freeze(who) ? WRITE_BLOCKS : finish(who, 0);
+    return blocks_on_freeze(who) ? BLOCKS : finish(who, 0);
 }
 
 /* ---- processes ------------------------------------------------------------------------------- */
@@ -125,9 +248,7 @@ static int start(struct actor** who) {
     return 0;
 }
 
-static int end_process(struct actor* who, bool by_exit) {
-    bool blocked = who->busy;
-
+static int end_process(struct actor* who, bool by_exit, bool blocked) {
     if (by_exit)
         actor_exit(who);
     else
@@ -159,7 +280,8 @@ static int take_process_step(struct step step) {
     case REAP:
         return reap_and_free(who);
     default:
-        return end_process(*who, step.verb == EXIT);
+        return end_process(*who, step.verb == EXIT,
+                           model.process[step.who].state == BLOCKED_IN_WRITE);
     }
 }
 
@@ -219,6 +341,12 @@ static int take_common_step(enum verb verb) {
     case TIMEOUT_ARG:
     case NO_TIMEOUT_ARG:
         return set(FREEZE_TIMEOUT_ARG, verb == TIMEOUT_ARG);
+    case LOSE:
+        return call_helper(op_lose, 0);
+    case STICK:
+        return stick();
+    case UNSTICK:
+        return unstick();
     case WATCH:
         return watch();
     case UNWATCH:
@@ -230,8 +358,10 @@ static int take_common_step(enum verb verb) {
 }
 
 static int execute(struct step step) {
-    if (step.verb <= RESET)
+    if (step.verb <= FREEZE_FD_WITHIN)
         return take_request(step);
+    if (step.verb <= FORK)
+        return take_file_step(step);
     return has_process(step.verb) ? take_process_step(step) : take_common_step(step.verb);
 }
 
@@ -242,6 +372,13 @@ static void check_process(int i) {
     bool blocked = is == BLOCKED_IN_WRITE || is == BEING_KILLED;
     bool was_blocked = was == BLOCKED_IN_WRITE || was == BEING_KILLED;
 
+    if (was == FREEZING && is == ALIVE &&
+        finish(process[i], block_timeout_ms()) != model.process[i].result)
+        differs("the freeze of %c, which was blocked, returned %s", 'a' + i,
+                name_of(finish(process[i], 0)));
+    if (is == FREEZING && finished(process[i]))
+        differs("the freeze of %c, which must block, returned %s", 'a' + i,
+                name_of(process[i]->last.result));
     if (is == BLOCKED_IN_WRITE && finished(process[i]))
         differs("the write of %c, which must block, returned %s", 'a' + i,
                 name_of(process[i]->last.result));
@@ -257,7 +394,9 @@ static void check_process(int i) {
 }
 
 static void expect_blocked(void) {
-    if (!watcher->busy && begin_write(watcher) != WRITE_BLOCKS)
+    if (model.gap && watcher->busy && finished(watcher) && watcher->last.result == 0)
+        begin_write(watcher);
+    if (!watcher->busy && begin_write(watcher) != BLOCKS)
         differs("not frozen: a write returned %s", name_of(watcher->last.result));
     if (finished(watcher) || (task_state(watcher->pid) != 'D' && !blocks_on_freeze(watcher)))
         differs("not frozen: the blocked write returned %s", name_of(watcher->last.result));
@@ -287,7 +426,7 @@ static void expect_not_blocked(void) {
 
 /* A remount that changes nothing returns EBUSY while frozen. */
 static void check_remount(void) {
-    int expected = model_frozen(&model) ? -EBUSY : 0;
+    int expected = model_frozen(&model) || model_freezing(&model) ? -EBUSY : 0;
     int result = mount_again(MS_REMOUNT | (model.read_only ? MS_RDONLY : 0));
 
     if (result != expected)
@@ -329,6 +468,7 @@ static void check_filesystem(void) {
 
 static void take(struct step step) {
     before = model;
+    clock_begin_step();
     int result = execute(step);
     stop_if_too_late();
     int expected = model_take(&model, step);
@@ -337,14 +477,21 @@ static void take(struct step step) {
         snprintf(wanted, sizeof(wanted), "%s", name_of(expected));
         differs("%s, expected %s", name_of(result), wanted);
     }
+    if (model.world.descriptors)
+        compare_status(step, &before);
+    stop_if_too_late();
     for (int i = 0; i < PROCESSES; i++)
         check_process(i);
+    if (before.writer && !model.writer)
+        reap_and_free(&splicing);
     check_filesystem();
 }
 
 void play_script(void) {
     model_begin(&model, play.world, play.mistake);
     clock_set(play.soon);
+    open_passage();
+    open_view();
     for (int i = 0; i < PROCESSES; i++)
         start(&process[i]);
     watch();

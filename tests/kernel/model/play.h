@@ -3,6 +3,9 @@
 #ifndef PLAY_H
 #define PLAY_H
 
+#include <stdint.h>
+
+#include "../harness.h"
 #include "model.h"
 
 /* From the process that plays, in shared memory. */
@@ -24,5 +27,14 @@ extern struct play play;
 
 /* In its own process, on volume. Does not return if it finds a difference. */
 void play_script(void);
+
+/* ---- for the comparison with the model ------------------------------------------------------- */
+
+extern struct model model;
+extern struct actor* process[PROCESSES];
+
+void differs(const char* format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+/* After @step; before it, the model was as @before. */
+void compare_status(struct step step, const struct model* before);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "script.h"
 
-enum takes { NOTHING = 0, A_PROCESS = 1, A_PERIOD = 2 };
+enum takes { NOTHING = 0, A_PROCESS = 1, A_PERIOD = 2, A_NUMBER = 4 };
 
 static const struct {
     const char* name;
@@ -15,6 +15,19 @@ static const struct {
     [FREEZE_FOR] = {"freeze-for", A_PROCESS | A_PERIOD},
     [THAW] = {"thaw", A_PROCESS},
     [RESET] = {"reset", A_PROCESS | A_PERIOD},
+    [FREEZE_FD] = {"freeze-fd", A_PROCESS | A_NUMBER | A_PERIOD},
+    [FREEZE_FD_WITHIN] = {"freeze-fd-within", A_PROCESS | A_NUMBER | A_PERIOD},
+    [FD_THAW] = {"fd-thaw", A_PROCESS | A_NUMBER},
+    [FD_EXTEND] = {"fd-extend", A_PROCESS | A_NUMBER | A_PERIOD},
+    [FD_KEEP] = {"fd-keep", A_PROCESS | A_NUMBER},
+    [FD_POLL] = {"fd-poll", A_PROCESS | A_NUMBER},
+    [FD_CLOSE] = {"fd-close", A_PROCESS | A_NUMBER},
+    [FD_DUP] = {"fd-dup", A_PROCESS | A_NUMBER},
+    [FD_SEND] = {"fd-send", A_PROCESS | A_NUMBER},
+    [FD_RECEIVE] = {"fd-receive", A_PROCESS | A_NUMBER},
+    [DIE_FREEZING] = {"die-freezing", A_PROCESS},
+    [DIE_THAWING] = {"die-thawing", A_PROCESS | A_NUMBER},
+    [FORK] = {"fork", A_PROCESS},
     [WRITE] = {"write", A_PROCESS},
     [OPEN] = {"open", A_PROCESS},
     [CLOSE] = {"close", A_PROCESS},
@@ -34,6 +47,9 @@ static const struct {
     [NO_NEST] = {"no-nest", NOTHING},
     [TIMEOUT_ARG] = {"timeout-arg", NOTHING},
     [NO_TIMEOUT_ARG] = {"no-timeout-arg", NOTHING},
+    [LOSE] = {"lose", NOTHING},
+    [STICK] = {"stick", NOTHING},
+    [UNSTICK] = {"unstick", NOTHING},
     [WATCH] = {"watch", NOTHING},
     [UNWATCH] = {"unwatch", NOTHING},
     [WAIT_SOON] = {"wait-soon", NOTHING},
@@ -50,6 +66,8 @@ static const char* const periods[PERIODS] = {
     [UNREADABLE] = "unreadable",
 };
 
+static const char* const numbers[NUMBERS] = {"0", "1"};
+
 static const char* const names[] = {"a", "b", "c", "d", "e", [ADMIN] = "admin"};
 
 bool has_process(enum verb verb) {
@@ -58,6 +76,10 @@ bool has_process(enum verb verb) {
 
 bool has_period(enum verb verb) {
     return verbs[verb].takes & A_PERIOD;
+}
+
+bool has_number(enum verb verb) {
+    return verbs[verb].takes & A_NUMBER;
 }
 
 /* ---- scripts --------------------------------------------------------------------------------- */
@@ -89,10 +111,12 @@ void script_free(struct script* script) {
 
 const char* step_text(struct step step) {
     static char text[64];
-    bool who = has_process(step.verb), period = has_period(step.verb);
+    bool who = has_process(step.verb), number = has_number(step.verb);
+    bool period = has_period(step.verb);
 
-    snprintf(text, sizeof(text), "%s%s%s%s%s", who ? names[step.who] : "", who ? " " : "",
-             verbs[step.verb].name, period ? " " : "", period ? periods[step.period] : "");
+    snprintf(text, sizeof(text), "%s%s%s%s%s%s%s", who ? names[step.who] : "", who ? " " : "",
+             verbs[step.verb].name, number ? " " : "", number ? numbers[step.number] : "",
+             period ? " " : "", period ? periods[step.period] : "");
     return text;
 }
 
@@ -125,6 +149,9 @@ bool step_parse(const char* text, struct step* step) {
     if (who)
         word = strtok_r(NULL, " \t\n", &rest);
     if (!find_verb(word, &step->verb) || has_process(step->verb) != who)
+        return false;
+    if (has_number(step->verb) &&
+        !find(numbers, NUMBERS, strtok_r(NULL, " \t\n", &rest), &step->number))
         return false;
     if (has_period(step->verb) &&
         !find(periods, PERIODS, strtok_r(NULL, " \t\n", &rest), &step->period))
