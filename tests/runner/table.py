@@ -224,10 +224,10 @@ class Guest:
         words = program("tests/kernel/model/freeze-model", *options, *stock)
         return self.suite("model", fs, (*words, "--fs", fs, "/dev/vda"), seconds)
 
-    def stress(self, fs: str, *options: str, seconds: int = 60) -> Suite:
+    def stress(self, fs: str, *options: str, seconds: int = 60, label: str = "") -> Suite:
         """Everything at once."""
         words = program("tests/stress/freeze-stress", "--sysrq", *options)
-        return self.suite("stress", fs, (*words, "--fs", fs, "/dev/vda"), seconds)
+        return self.suite("stress", fs, (*words, "--fs", fs, "/dev/vda"), seconds, label=label)
 
     def compat(self, fs: str) -> Suite:
         """Today's programs."""
@@ -323,6 +323,8 @@ def full_guests_of(kernel: str) -> Iterator[Suite]:
         yield debug.stress(fs, *seconds, "--windows", "500", seconds=600)
         yield from (patched.compat(fs), stock.compat(fs))
         yield overhead(kernel, fs, FULL)
+    give_ups = ("--seed", "0", "--seconds", "1200", "--give-ups", "10000")
+    yield debug.stress(LONG_ON.get(kernel, "ext4"), *give_ups, seconds=1400, label="giving up")
     yield stock.model("ext4", "--steps", "2000")
     for fs, topics in OTHERS.items():
         yield patched.abi(fs, *topics)

@@ -9,10 +9,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <fcntl.h>
 #include <functional>
 #include <getopt.h>
 #include <list>
 #include <string>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@
 #include "support/child.hpp"
 #include "support/clock.hpp"
 #include "support/dm.h"
+#include "support/freeze_requests.h"
 #include "support/tap.h"
 #include "volume.hpp"
 
@@ -87,6 +90,11 @@ constexpr Role roles[] = {
     {"snapshotter", take_snapshots, 1},
     {"mounter", mount_and_unmount, 1},
 };
+/* With part 3 of the patches. */
+constexpr Role roles_of_part_3[] = {
+    {"freezer that gives up", give_up, 3},
+    {"stuck writer", be_stuck, 1},
+};
 constexpr Role sysrq_role = {"sysrq-j", press_sysrq_j, 1};
 
 struct Process {
@@ -143,11 +151,21 @@ uint64_t times_done(Done what) {
     return shared->done[static_cast<int>(what)];
 }
 
+/* /proc can never be frozen. */
+bool has_part_3() {
+    fsfreeze_status status{};
+    const int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int error = ioctl(proc, FIFREEZE_STATUS, &status) ? errno : 0;
+    close(proc);
+    return error == EOPNOTSUPP;
+}
+
 /* A run without all of these proves nothing. A machine as slow as a debugging kernel may find no
    moment when the filesystem is not frozen and no file is open. */
 bool may_be_missing(Done what) {
     return (what == Done::remounts && slowness() > 1) || (what == Done::sysrqs && !options.sysrq) ||
-           (what == Done::suspends && !volume.dm_freezes);
+           (what == Done::suspends && !volume.dm_freezes) ||
+           (what == Done::give_ups && !has_part_3());
 }
 
 bool all_was_done() {
@@ -158,13 +176,17 @@ bool all_was_done() {
 }
 
 bool enough_was_done() {
-    return all_was_done() && times_done(Done::windows) >= options.windows;
+    return all_was_done() && times_done(Done::windows) >= options.windows &&
+           times_done(Done::give_ups) >= options.give_ups;
 }
 
 /* Up to three times as long, if the machine is too slow to do enough. */
 bool play() {
     for (const Role& role : roles)
         start(role);
+    if (has_part_3())
+        for (const Role& role : roles_of_part_3)
+            start(role);
     if (options.sysrq)
         start(sysrq_role);
     const int64_t time = options.seconds * 1'000'000'000LL, begun = now_ns();
@@ -249,6 +271,11 @@ void judge(bool all_ended) {
         point(times_done(Done::windows) >= options.windows,
               "there were as many freezes as requested",
               std::to_string(times_done(Done::windows)) + " of " + std::to_string(options.windows));
+    if (options.give_ups)
+        point(times_done(Done::give_ups) >= options.give_ups,
+              "there were as many freezes that were given up as requested",
+              std::to_string(times_done(Done::give_ups)) + " of " +
+                  std::to_string(options.give_ups));
     point(all_ended, "no process hangs, and all end");
     int error = elsewhere("writer", write_a_byte);
     point(error == 0, "a write succeeds", error < 0 ? "blocked" : name_of(error));
@@ -265,20 +292,24 @@ void judge(bool all_ended) {
 /* ---- options --------------------------------------------------------------------------------- */
 
 int usage() {
-    fprintf(stderr, "usage: freeze-stress [--seconds N] [--windows W] [--seed S] [--sysrq] "
-                    "--fs TYPE DISK\n"
+    fprintf(stderr, "usage: freeze-stress [--seconds N] [--windows W] [--give-ups G] [--seed S] "
+                    "[--sysrq] --fs TYPE DISK\n"
                     "TYPE is ext4, xfs, btrfs or f2fs. Everything on DISK is destroyed.\n"
                     "W is the number of holds that must be checked while they are live.\n"
+                    "G is the number of freezes that must be given up.\n"
                     "S is 1 by default; with 0 it comes from the clock.\n"
                     "--sysrq occasionally thaws every filesystem of the machine.\n");
     return 2;
 }
 
 bool read_options(int argc, char** argv) {
-    const option known[] = {
-        {"fs", required_argument, nullptr, 'f'},      {"seconds", required_argument, nullptr, 's'},
-        {"windows", required_argument, nullptr, 'w'}, {"seed", required_argument, nullptr, 'r'},
-        {"sysrq", no_argument, nullptr, 'j'},         {nullptr, 0, nullptr, 0}};
+    const option known[] = {{"fs", required_argument, nullptr, 'f'},
+                            {"seconds", required_argument, nullptr, 's'},
+                            {"windows", required_argument, nullptr, 'w'},
+                            {"seed", required_argument, nullptr, 'r'},
+                            {"give-ups", required_argument, nullptr, 'g'},
+                            {"sysrq", no_argument, nullptr, 'j'},
+                            {nullptr, 0, nullptr, 0}};
     for (int each = 0; (each = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         if (each == 'f')
             options.type = optarg;
@@ -286,6 +317,8 @@ bool read_options(int argc, char** argv) {
             options.seconds = atoi(optarg);
         else if (each == 'w')
             options.windows = strtoull(optarg, nullptr, 10);
+        else if (each == 'g')
+            options.give_ups = strtoull(optarg, nullptr, 10);
         else if (each == 'r')
             options.seed = static_cast<unsigned>(strtoul(optarg, nullptr, 10));
         else if (each == 'j')

@@ -31,6 +31,7 @@ enum class Done {
     expiries,
     resets,
     kills,
+    give_ups, /* freezes that did not succeed, because of a time limit or SIGKILL */
     rescues,
     suspends,
     snapshots,
@@ -40,9 +41,9 @@ enum class Done {
     writes,
     count,
 };
-constexpr const char* done_names[] = {"freezes", "windows", "contended", "expiries",  "resets",
-                                      "kills",   "rescues", "suspends",  "snapshots", "remounts",
-                                      "mounts",  "sysrqs",  "writes"};
+constexpr const char* done_names[] = {"freezes",  "windows",  "contended", "expiries", "resets",
+                                      "kills",    "give-ups", "rescues",   "suspends", "snapshots",
+                                      "remounts", "mounts",   "sysrqs",    "writes"};
 
 constexpr int max_actors = 24;
 
@@ -71,7 +72,7 @@ struct Options {
     std::string type, disk;
     int seconds = 30;
     unsigned seed = 1;
-    uint64_t windows = 0; /* the required minimum */
+    uint64_t windows = 0, give_ups = 0; /* the required minimum */
     bool sysrq = false;
 };
 extern Options options;
@@ -127,6 +128,8 @@ void write_uring(Self& self);
 void freeze_and_check(Self& self);
 void freeze_past_deadline(Self& self);
 void kill_freezers(Self& self);
+void give_up(Self& self);
+void be_stuck(Self& self);
 void take_snapshots(Self& self);
 void mount_and_unmount(Self& self);
 void press_sysrq_j(Self& self);
