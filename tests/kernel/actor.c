@@ -339,8 +339,7 @@ void released_at(const char* file, int line, struct actor* writer) {
     want_at(file, line, "the blocked write", 0, finish(writer, block_timeout_ms()));
 }
 
-/* Waits for @who. Returns how long after @from this process itself was not scheduled. */
-static int64_t wait_and_count_delays(struct actor* who, int64_t from, int within_ms) {
+int64_t wait_and_count_delays(struct actor* who, int64_t from, int within_ms) {
     const int64_t slice = 10000000;
     int64_t delays = 0, before = now_ns();
 

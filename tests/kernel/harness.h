@@ -68,7 +68,10 @@ struct topic {
     const struct topic name = {name##_tests, sizeof(name##_tests) / sizeof(name##_tests[0])}
 
 extern const struct topic holds, owners, deadlines, errors, sysctls, bdev_dm, sysrq, unmount,
-    caller_kinds, faults, races, devices, descriptors, giving_up, status;
+    caller_kinds, faults, races, devices, descriptors, giving_up, status, timing;
+
+/* How often those tests repeat that can; 0: not said. */
+extern int rounds_wanted;
 
 /* How many parts of the patches the kernel has, from 0 to 3. */
 extern int kernel_parts;
@@ -158,6 +161,8 @@ bool blocks(struct actor* who);
 void kill_actor(struct actor* who); /* SIGKILL only; may stay in D */
 bool dies(struct actor* who, int within_ms);
 void reap(struct actor* who);
+/* Waits for it. Returns for how long after @from this process was not scheduled meanwhile. */
+int64_t wait_and_count_delays(struct actor* who, int64_t from, int within_ms);
 /* Makes it call _exit(); it stays a zombie until reaped. */
 void actor_exit(struct actor* who);
 
@@ -324,7 +329,7 @@ struct stuck {
 struct stuck hold_up_freeze(struct actor* who, operation* op, long timeout);
 struct stuck stuck_writer(void);
 void release_stuck_writer(struct stuck*);
-/* One that any unprivileged user can be: splice() from an empty pipe. It waits when this returns. */
+/* One that any unprivileged user can be: in a splice() from an empty pipe, which has begun. */
 struct actor* splicing_writer(void);
 int op_splice(long, long, long);
 void finish_and_thaw(struct actor* who, struct stuck*);

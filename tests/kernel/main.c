@@ -19,8 +19,8 @@
 enum { WORKERS = 4 }; /* tests mostly wait */
 
 static const struct topic* const topics[] = {
-    &holds,        &owners, &deadlines, &errors,  &sysctls,     &bdev_dm,   &sysrq, &unmount,
-    &caller_kinds, &faults, &races,     &devices, &descriptors, &giving_up, &status};
+    &holds,        &owners, &deadlines, &errors,  &sysctls,     &bdev_dm,   &sysrq,  &unmount,
+    &caller_kinds, &faults, &races,     &devices, &descriptors, &giving_up, &status, &timing};
 
 enum { MOST_GLOBS = 64 };
 
@@ -169,19 +169,23 @@ static int list(void) {
 
 static int usage(void) {
     fprintf(stderr,
-            "usage: freeze-abi [--stock | --parts N] [--only GLOB]... --fs TYPE DISK\n"
+            "usage: freeze-abi [--stock | --parts N] [--only GLOB]... [--rounds N] --fs TYPE DISK\n"
             "       freeze-abi --list\n"
-            "N is the number of parts of the patches that the kernel has; --stock means 0.\n"
+            "--parts: how many parts of the patches the kernel has; --stock means 0.\n"
+            "--rounds: for the tests that repeat something.\n"
             "TYPE is ext4, xfs, btrfs, f2fs, jfs or gfs2.\n"
             "Everything on DISK is destroyed.\n");
     return 2;
 }
 
 static bool read_options(int argc, char** argv) {
-    static const struct option known[] = {
-        {"stock", no_argument, NULL, 's'},    {"parts", required_argument, NULL, 'p'},
-        {"list", no_argument, NULL, 'l'},     {"only", required_argument, NULL, 'o'},
-        {"fs", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"stock", no_argument, NULL, 's'},
+                                          {"parts", required_argument, NULL, 'p'},
+                                          {"list", no_argument, NULL, 'l'},
+                                          {"only", required_argument, NULL, 'o'},
+                                          {"rounds", required_argument, NULL, 'r'},
+                                          {"fs", required_argument, NULL, 'f'},
+                                          {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -193,6 +197,8 @@ static bool read_options(int argc, char** argv) {
             options.list = true;
         else if (option == 'o' && options.only_count < MOST_GLOBS)
             options.only[options.only_count++] = optarg;
+        else if (option == 'r')
+            rounds_wanted = atoi(optarg);
         else if (option == 'f')
             volume.type = optarg;
         else

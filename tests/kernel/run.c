@@ -112,6 +112,8 @@ static void run_in_child(const struct test* test) {
     _exit(PASSED);
 }
 
+int rounds_wanted;
+
 /* How long the last trivial process took: a measure of the machine's speed. */
 static double roundtrip = -1;
 
@@ -215,7 +217,9 @@ static enum outcome run(const struct test* test) {
     if (pid == 0)
         run_in_child(test);
     setpgid(pid, pid);
-    enum outcome outcome = outcome_of(pid, 30 * block_timeout_ms());
+    /* Where timeouts are longer, tests sleep for longer. */
+    const int sleeps = 20 * (shortest() - 2) * 1000;
+    enum outcome outcome = outcome_of(pid, (30 + rounds_wanted / 4) * block_timeout_ms() + sleeps);
     int left = settle(pid);
     if (outcome == PASSED && !note->discard_volume)
         outcome = blame(left);

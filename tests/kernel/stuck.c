@@ -57,7 +57,7 @@ void finish_and_thaw(struct actor* who, struct stuck* stuck) {
     RELEASED(writer);
 }
 
-/* ---- in a splice() from an empty pipe --------------------------------------------------------- */
+/* ---- in a splice() from an empty pipe -------------------------------------------------------- */
 
 int op_splice(long a, long b, long c) {
     int ends[2], fd = openat(here, "spliced", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);

@@ -207,9 +207,13 @@ class Guest:
             return ("--parts", self.flavour[-1])
         return self.stock()
 
-    def abi(self, fs: str, *tests: str, seconds: int = 150, label: str = "") -> Suite:
+    def abi(
+        self, fs: str, *tests: str, rounds: int = 0, seconds: int = 150, label: str = ""
+    ) -> Suite:
         """The raw kernel interface: all tests, or those named."""
         words = program("tests/kernel/freeze-abi", *self.parts(), *only(*tests))
+        if rounds:
+            words += ("--rounds", str(rounds))
         words += ("--fs", fs, "/dev/vda")
         if fs == "gfs2":  # its thaw goes through several workers
             words = ("env", "FREEZE_ABI_SLOW=2", *words)
@@ -323,8 +327,11 @@ def full_guests_of(kernel: str) -> Iterator[Suite]:
         yield debug.stress(fs, *seconds, "--windows", "500", seconds=600)
         yield from (patched.compat(fs), stock.compat(fs))
         yield overhead(kernel, fs, FULL)
+    long_on = LONG_ON.get(kernel, "ext4")
+    death = ("timing.death_of_a_holder",)
+    yield patched.abi(long_on, *death, rounds=1000, seconds=300, label="death")
     give_ups = ("--seed", "0", "--seconds", "1200", "--give-ups", "10000")
-    yield debug.stress(LONG_ON.get(kernel, "ext4"), *give_ups, seconds=1400, label="giving up")
+    yield debug.stress(long_on, *give_ups, seconds=1400, label="giving up")
     yield stock.model("ext4", "--steps", "2000")
     for fs, topics in OTHERS.items():
         yield patched.abi(fs, *topics)
@@ -338,8 +345,8 @@ def full_guests_of(kernel: str) -> Iterator[Suite]:
     yield patched.library("ext4", "xfs", "btrfs")
     yield patched.stacks()
     yield patched.freezectl()
-    yield debug.compat(LONG_ON.get(kernel, "ext4"))
-    yield debug.library(LONG_ON.get(kernel, "ext4"))
+    yield debug.compat(long_on)
+    yield debug.library(long_on)
 
 
 def with_kernels() -> Iterator[Suite]:

@@ -219,7 +219,7 @@ static void block_on_own_freeze(struct generator* g) {
     take(g, (struct step){THAW, other, 0, 0});
 }
 
-/* The process that made a descriptor is killed; another one has the descriptor, and a newer hold. */
+/* The maker of a descriptor is killed; another process has the descriptor, and a newer hold. */
 static void pass_on_and_die(struct generator* g) {
     unsigned char who = (unsigned char)below(g, PROCESSES);
     unsigned char other = (unsigned char)((who + 1 + below(g, PROCESSES - 1)) % PROCESSES);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the kernel must do, without a kernel: for each step, its result, whether the filesystem is
- * frozen afterwards, its status, and whether there still is a superblock. The model makes no system calls and
- * has no notion of time: a timeout expires at the step that waits for it.
+ * frozen afterwards, its status, and whether there still is a superblock. The model makes no system
+ * calls and has no notion of time: a timeout expires at the step that waits for it.
  */
 #ifndef MODEL_H
 #define MODEL_H
