@@ -140,11 +140,12 @@ static bool there_is_time(void* deadline) {
 /* Only up to the failure. The result runs once more at the end, for its finding. */
 static void shrink_and_print(const struct script* script) {
     int64_t deadline = now_ns() + options.shrink_seconds * 1000000000ll;
-    struct script shorter = script_copy(script, 0, play.finding->at + 1);
+    const int failing = play.finding->at + 1;
+    struct script shorter = script_copy(script, 0, failing);
     int tries = shrink(&shorter, &world, fails, there_is_time, &deadline);
 
-    printf("# shrunk from %d steps to %d in %d tries%s:\n", play.finding->at + 1, shorter.count,
-           tries, there_is_time(&deadline) ? "" : ", when the time was up");
+    printf("# shrunk from %d steps to %d in %d tries%s:\n", failing, shorter.count, tries,
+           there_is_time(&deadline) ? "" : ", when the time was up");
     print_script(&shorter);
     if (try_repeatedly(&shorter) == DIFFERS)
         print_finding(&shorter);
