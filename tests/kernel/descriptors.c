@@ -584,10 +584,10 @@ static int shows(struct actor* who, const char* text) {
 }
 
 static void fdinfo(void) {
-    struct actor* who = actor();
-    char type[64];
-
+    static char type[64]; /* before the actor is made, which has a copy */
     snprintf(type, sizeof(type), "fsfreeze-type:\t%s\n", volume.type);
+    struct actor* who = actor();
+
     WANT(0, freeze_fd(who, 0, 600000, 0));
     WANT(1, shows(who, type));
     WANT(1, shows(who, "fsfreeze-dev:\t"));
