@@ -5,6 +5,8 @@
  * S: dmsetup suspend, R: resume, F: FIFREEZE, T: FITHAW.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/dm-ioctl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -353,6 +355,53 @@ static void expire(void) {
     suspend_each();
 }
 
+/* ---- the write-out of a device fails when the filesystem is already frozen -------------------- */
+
+enum { BAD_SECTORS = 2048 };
+
+static uint64_t part_start(unsigned part) {
+    uint64_t start = slice_start();
+
+    for (unsigned i = 0; i < part; i++)
+        start += (uint64_t)layout()->mib[i] << 11;
+    return start;
+}
+
+static void give_bad_end(unsigned part) {
+    const uint64_t sectors = (uint64_t)layout()->mib[part] << 11;
+
+    SETUP(dm_load_linear_and_bad(parts[part].name, disk_path(), part_start(part), sectors,
+                                 BAD_SECTORS));
+    SETUP(dm_suspend(parts[part].name, DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG));
+    SETUP(resume_part(part));
+}
+
+/* One page behind the filesystem's part of the device; it stays in memory. */
+static int op_dirty_bad_end(long part, long b, long c) {
+    static const char page[4096];
+    int fd = open(parts[part].device, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    int result = result_of(pwrite(fd, page, sizeof(page), (off_t)layout()->mib[part] << 20));
+    close(fd);
+    return result < 0 ? result : 0;
+}
+
+/* Not the main device, whose cache the freeze itself writes out. */
+static void fail_to_write_out(void) {
+    for (unsigned i = 1; i < part_count; i++) {
+        printf("#   device %u\n", i);
+        give_bad_end(i);
+        SETUP(elsewhere(actor, op_dirty_bad_end, i, block_timeout_ms()));
+        int result = suspend_part(i);
+        CHECK(result == -EIO, "the suspend returned %s", result_name(result));
+        THAWED();
+        WANT(-EINVAL, admin_thaw());
+        freeze_by(i);
+    }
+}
+
 /* ---- sysrq-j --------------------------------------------------------------------------------- */
 
 static int op_resume_later(long part, long ms, long c) {
@@ -536,6 +585,10 @@ static void expiry(void) {
     on_several_devices(expire);
 }
 
+static void write_out_fails(void) {
+    on_several_devices(fail_to_write_out);
+}
+
 static void sysrq_under_each_suspend(void) {
     on_several_devices(press_under_each_suspend);
 }
@@ -557,6 +610,9 @@ static const struct test devices_tests[] = {
      NEEDS_DEVICES | NEEDS_BTRFS},
     {"devices.expiry", "expiry while all devices are suspended ends only holds", expiry,
      FAILS_ON_STOCK, NEEDS_DEVICES},
+    {"devices.write_out_fails",
+     "S of a device whose write-out fails: the suspend fails, and nothing is frozen",
+     write_out_fails, FAILS_ON_STOCK, NEEDS_DEVICES_FREEZE},
     {"devices.sysrq", "S of a device other than the main one, j, R: a suspend freezes again",
      sysrq_under_each_suspend, FAILS_ON_STOCK, NEEDS_VM | NEEDS_DEVICES_FREEZE},
     {"devices.sysrq_all", "S of all devices, j, R, with and without holds: a suspend freezes again",

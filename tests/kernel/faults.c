@@ -91,6 +91,67 @@ static void flaky_at_the_deadline(void) {
     WANT(-EINVAL, thaw(who));
 }
 
+/* ---- the thaw fails with EINVAL: JFS checks the superblock of its log ------------------------- */
+
+enum { JFS_BLOCK = 4096 };
+
+static char block[JFS_BLOCK] __attribute__((aligned(JFS_BLOCK)));
+
+static uint64_t number_at(size_t offset, size_t bytes) {
+    uint64_t number = 0;
+
+    memcpy(&number, block + offset, bytes); /* little-endian, like the machine */
+    return number;
+}
+
+/* Where the log begins, in blocks: s_logpxd of the filesystem's superblock. */
+static int find_log(int fd, uint64_t* start) {
+    if (pread(fd, block, sizeof(block), 32768) != sizeof(block) || memcmp(block, "JFS1", 4))
+        return -EIO;
+    if (number_at(16, 4) != JFS_BLOCK)
+        return -ENOTSUP;
+    *start = (number_at(72, 4) >> 24 << 32) | number_at(76, 4);
+    return 0;
+}
+
+/* Inverts the magic number of the log's superblock, its second block. Twice: as before. */
+static int op_invert_magic(long a, long b, long c) {
+    uint64_t start = 0;
+    int fd = open(volume.device, O_RDWR | O_DIRECT | O_CLOEXEC);
+    int result = fd < 0 ? -errno : find_log(fd, &start);
+
+    if (result == 0) {
+        const off_t at = (off_t)(start + 1) * JFS_BLOCK;
+        result = pread(fd, block, sizeof(block), at) == sizeof(block) ? 0 : -EIO;
+        block[0] = (char)~block[0];
+        if (result == 0 && pwrite(fd, block, sizeof(block), at) != sizeof(block))
+            result = -EIO;
+    }
+    close(fd);
+    return result;
+}
+
+static int invert_magic(void) {
+    return elsewhere(actor_outside, op_invert_magic, 0, block_timeout_ms());
+}
+
+/* EINVAL would mean that nothing is frozen. */
+static void thaw_is_invalid(void) {
+    struct actor* who = actor();
+
+    WANT(0, freeze(who));
+    struct actor* writer = FROZEN();
+    SETUP(invert_magic());
+    discard_volume();
+    WANT(-EIO, thaw(who));
+    WANT(-EIO, admin_thaw());
+    STILL_FROZEN(writer);
+    SETUP(invert_magic());
+    WANT(0, thaw(who));
+    RELEASED(writer);
+    WANT(-EINVAL, thaw(who));
+}
+
 /* ---- the device stays dead: filesystems other than JFS thaw ---------------------------------- */
 
 /* Any result, as long as it does not block. */
@@ -402,6 +463,8 @@ static void memory_full_of_dirty(void) {
 static const struct test faults_tests[] = {
     {"faults.thaw_fails", "a failed thaw keeps the hold, and a later thaw succeeds", thaw_fails,
      SAME_ON_STOCK, NEEDS_DM | NEEDS_JFS},
+    {"faults.thaw_is_invalid", "EINVAL of the filesystem during a thaw is EIO, and keeps the hold",
+     thaw_is_invalid, FAILS_ON_STOCK, NEEDS_DM | NEEDS_JFS},
     {"faults.thaw_fails_at_the_deadline", "a thaw that fails at the deadline is tried again",
      thaw_fails_at_the_deadline, FAILS_ON_STOCK, NEEDS_DM | NEEDS_JFS},
     {"faults.flaky_at_the_deadline",

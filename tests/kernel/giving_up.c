@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Freezes that cannot complete, and are given up: nothing is frozen, and writers continue. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "harness.h"
 
@@ -95,6 +99,113 @@ static void killed_with_descriptor(void) {
     killed_by(op_freeze_fd, 0, 600000);
 }
 
+/* ---- steps that cannot be interrupted --------------------------------------------------------- */
+
+enum { DELAY = 100 }; /* milliseconds that the device takes for each request */
+
+static void slow_device(void) {
+    char slow[200];
+
+    snprintf(slow, sizeof(slow), "%s %llu %d", disk_path(), (unsigned long long)slice_start(),
+             DELAY);
+    SETUP(load_table("delay", slow));
+    discard_volume(); /* the next test wants a fast one */
+}
+
+/* Waits for the other kind of writers that a freeze stops. */
+static int op_fault(long a, long b, long c) {
+    int fd = openat(here, "faulted", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0 || ftruncate(fd, 4096))
+        return -errno;
+    char* page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (page == MAP_FAILED)
+        return -errno;
+    page[0] = 'x';
+    munmap(page, 4096);
+    return 0;
+}
+
+/* Also makes the next freeze write. */
+static void writers_continue(struct actor* writer) {
+    begin(writer, op_write, 0, 0, 0);
+    WANT(0, finish(writer, 2 * block_timeout_ms()));
+    begin(writer, op_fault, 0, 0, 0);
+    WANT(0, finish(writer, 2 * block_timeout_ms()));
+}
+
+/* The limit passes while the freeze waits for the device, at a later step each time. */
+static void limit_at_any_step(void) {
+    struct actor *who = actor(), *writer = actor();
+    int given_up = 0, done = 0;
+
+    slow_device();
+    for (int limit = DELAY / 2; limit < 60 * DELAY && done < 2; limit += DELAY / 2) {
+        writers_continue(writer);
+        begin(who, op_freeze_fd, 0, 0, limit);
+        int result = finish(who, limit + 4 * block_timeout_ms());
+        double took = seconds(who->last.ended - who->last.begun) * 1000;
+        if (result == 0) {
+            CHECK(took <= limit + 20 + 20 * slowness(), "frozen after %.0f ms, the limit was %d ms",
+                  took, limit);
+            WANT(0, fd_thaw(who, 0));
+            done++;
+        } else {
+            WANT(-ETIMEDOUT, result);
+            CHECK(took >= limit, "gave up after %.0f ms, before the limit of %d ms", took, limit);
+            given_up++;
+        }
+        WANT(-EINVAL, admin_thaw());
+    }
+    writers_continue(writer);
+    printf("#   %d freezes were given up, %d were not\n", given_up, done);
+    CHECK(given_up && done, "only one outcome was seen");
+}
+
+/* A hold belongs to a killed process only if its freeze was complete before. */
+static void killed_at_any_step(void) {
+    struct actor* writer = actor();
+    int undone = 0, done = 0;
+
+    slow_device();
+    for (int after = DELAY / 2; after < 60 * DELAY && done < 2; after += DELAY / 2) {
+        writers_continue(writer);
+        struct actor* who = actor();
+        begin(who, op_freeze, 0, 0, 0);
+        sleep_ms(after);
+        bool complete = finished(who);
+        kill_actor(who);
+        CHECK(dies(who, 4 * block_timeout_ms()), "SIGKILL after %d ms does not end the freeze",
+              after);
+        complete = complete || finished(who);
+        reap(who);
+        WANT(complete ? 0 : -EINVAL, admin_thaw());
+        done += complete;
+        undone += !complete;
+    }
+    writers_continue(writer);
+    WANT(-EINVAL, admin_thaw());
+    printf("#   %d were killed in time, %d were not\n", undone, done);
+    CHECK(undone && done, "only one outcome was seen");
+}
+
+static void releases_the_device(void) {
+    struct actor *who = actor(), *splicing = splicing_writer();
+
+    WANT(-ETIMEDOUT, freeze_fd(who, 0, 0, 100));
+    kill_actor(splicing);
+    CHECK(dies(splicing, block_timeout_ms()), "a stuck writer does not die");
+    reap(splicing);
+    WANT(0, call(who, op_close, 0, 0, 0));
+    WANT(0, unmount_now(0));
+    for (int i = 0; i < 100 && open_exclusively() == -EBUSY; i++)
+        sleep_ms(20);
+    WANT(0, open_exclusively());
+    WANT(0, mount_again(0));
+    THAWED();
+}
+
 /* ---- the others who wait --------------------------------------------------------------------- */
 
 static void waits_for_another(void) {
@@ -155,6 +266,25 @@ static void waits_for_device_mapper(void) {
     WAITS(second);
     kill_actor(second);
     CHECK(dies(second, block_timeout_ms()), "SIGKILL does not end the wait for the suspend");
+    release_stuck_writer(&stuck);
+    WANT(0, finish(mapper, block_timeout_ms()));
+    struct actor* writer = FROZEN();
+    SETUP(resume());
+    RELEASED(writer);
+    nothing_is_frozen();
+    check_suspend_freezes();
+}
+
+/* It waits in the VFS, not among the freezes by ioctl. */
+static void device_mapper_takes_over(void) {
+    struct actor *mapper = actor_outside(), *first = actor();
+    struct stuck stuck = hold_up_freeze(first, op_freeze, 0);
+
+    begin(mapper, op_suspend, 0, 0, 0);
+    WAITS(mapper);
+    kill_actor(first);
+    CHECK(dies(first, block_timeout_ms()), "SIGKILL does not end the freeze");
+    WAITS(mapper);
     release_stuck_writer(&stuck);
     WANT(0, finish(mapper, block_timeout_ms()));
     struct actor* writer = FROZEN();
@@ -247,6 +377,11 @@ static const struct test giving_up_tests[] = {
     T(others_answer_at_once, "thaw and reset return EINVAL at once while a freeze is stuck", 0),
     T(waits_for_device_mapper, "the wait for device-mapper's freeze can be given up",
       NEEDS_DM_FREEZE),
+    T(device_mapper_takes_over, "device-mapper's freeze continues when one by ioctl gives up",
+      NEEDS_DM_FREEZE),
+    T(limit_at_any_step, "no freeze succeeds after its limit, whichever step is slow", NEEDS_DM),
+    T(killed_at_any_step, "no killed process leaves a hold, whichever step is slow", NEEDS_DM),
+    T(releases_the_device, "the filesystem can be unmounted after a freeze was given up", 0),
     T(many_times, "giving up again and again, against writers and other freezers", 0),
 };
 TOPIC(giving_up);

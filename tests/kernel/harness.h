@@ -144,6 +144,8 @@ struct actor* actor_with_pid(pid_t pid);
 struct actor* actor_outside(void);
 /* The process that @parent forks, with everything that @parent has open. */
 struct actor* actor_forked_by(struct actor* parent);
+/* Pid 1 of a new pid namespace; its pid here is that of the test's namespace. */
+struct actor* in_pid_namespace(void);
 /* The same process, another program image. @op: op_exec or op_exec_from_thread. */
 int actor_exec(struct actor* who, operation* op);
 

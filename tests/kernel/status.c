@@ -77,7 +77,8 @@ static void holders(void) {
     WANT(0, freeze_for(a, 600));
     sleep_ms(200);
     WANT(0, freeze(a));
-    WANT(0, freeze_fd(b, 0, 600000, 0));
+    WANT(0, freeze_fd(b, 0, 600100, 0));
+    sleep_ms(200);
     expect(FSFREEZE_FROZEN, 3, 0, 2);
     const struct fsfreeze_holder* process = find(a->pid, 0);
     CHECK(process->holds == 2, "%u holds", process->holds);
@@ -88,7 +89,7 @@ static void holders(void) {
           process->comm, process->comment);
     const struct fsfreeze_holder* file = find(b->pid, FSFREEZE_HOLDER_FD);
     CHECK(file->holds == 1 && !file->reserved, "%u holds", file->holds);
-    CHECK(file->left_ms > 500000 && file->left_ms <= 600000, "left %llu",
+    CHECK(file->left_ms > 500000 && file->left_ms <= 599900, "left %llu",
           (unsigned long long)file->left_ms);
     CHECK(!strcmp(file->comment, "freeze-abi"), "comment %s", file->comment);
     /* The deadline is that of the hold which FITHAW would end. */
@@ -116,6 +117,21 @@ static void the_gone(void) {
     find(0, FSFREEZE_HOLDER_FD);
     WANT(0, admin_thaw());
     WANT(0, fd_thaw(receiver, 0));
+}
+
+static void pid_namespace(void) {
+    struct actor *inner = in_pid_namespace(), *outer = actor();
+
+    WANT(0, freeze(inner));
+    WANT(0, freeze_fd(outer, 0, 0, 0));
+    WANT(0, call(inner, op_status, SEEN, FULL, 0));
+    find(1, 0);
+    find(0, FSFREEZE_HOLDER_FD);
+    WANT(0, look());
+    find(inner->pid, 0);
+    find(outer->pid, FSFREEZE_HOLDER_FD);
+    WANT(0, thaw(inner));
+    WANT(0, fd_thaw(outer, 0));
 }
 
 /* An ended hold, and an entry without one, are no holders. */
@@ -375,6 +391,7 @@ static void at_any_moment(void) {
     T(block_devices, "the freezes of block devices", NEEDS_DM_FREEZE)                              \
     T(holders, "each process and each descriptor is a holder", 0)                                  \
     T(the_gone, "holders that are gone", 0)                                                        \
+    T(pid_namespace, "pids are those of the caller's pid namespace, or 0", 0)                      \
     T(only_live_holds, "neither ended holds nor empty entries are holders", 0)                     \
     T(stuck_freeze, "freezes in progress are holders, and do not block the status", 0)             \
     T(suspended_device, "a suspended device does not block the status", NEEDS_DM)                  \

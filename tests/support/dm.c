@@ -11,10 +11,14 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+struct target {
+    struct dm_target_spec spec;
+    char parameters[256];
+};
+
 struct command {
     struct dm_ioctl header;
-    struct dm_target_spec target;
-    char parameters[256];
+    struct target targets[2];
 };
 
 static int control(void) {
@@ -35,7 +39,7 @@ static int run(unsigned long code, const char* name, struct command* command) {
         return -errno;
     command->header.version[0] = DM_VERSION_MAJOR;
     command->header.data_size = sizeof(*command);
-    command->header.data_start = offsetof(struct command, target);
+    command->header.data_start = offsetof(struct command, targets);
     snprintf(command->header.name, sizeof(command->header.name), "%s", name);
     int result = result_of(ioctl(fd, code, command));
     close(fd);
@@ -50,13 +54,33 @@ int dm_create(const char* name, int* minor_number) {
     return result;
 }
 
+static void add_target(struct command* command, uint64_t sectors, const char* type,
+                       const char* parameters) {
+    struct target* target = &command->targets[command->header.target_count++];
+
+    if (target != command->targets)
+        target->spec.sector_start = command->targets[0].spec.length;
+    target->spec.length = sectors;
+    target->spec.next = sizeof(*target);
+    snprintf(target->spec.target_type, sizeof(target->spec.target_type), "%s", type);
+    snprintf(target->parameters, sizeof(target->parameters), "%s", parameters);
+}
+
 int dm_load(const char* name, uint64_t sectors, const char* target, const char* parameters) {
     struct command command = {0};
 
-    command.header.target_count = 1;
-    command.target.length = sectors;
-    snprintf(command.target.target_type, sizeof(command.target.target_type), "%s", target);
-    snprintf(command.parameters, sizeof(command.parameters), "%s", parameters);
+    add_target(&command, sectors, target, parameters);
+    return run(DM_TABLE_LOAD, name, &command);
+}
+
+int dm_load_linear_and_bad(const char* name, const char* disk, uint64_t start, uint64_t sectors,
+                           uint64_t bad_sectors) {
+    struct command command = {0};
+    char linear[256];
+
+    snprintf(linear, sizeof(linear), "%s %llu", disk, (unsigned long long)start);
+    add_target(&command, sectors, "linear", linear);
+    add_target(&command, bad_sectors, "error", "");
     return run(DM_TABLE_LOAD, name, &command);
 }
 

@@ -16,6 +16,9 @@ extern "C" {
 bool dm_present(void);
 int dm_create(const char* name, int* minor_number);
 int dm_load(const char* name, uint64_t sectors, const char* target, const char* parameters);
+/* @sectors of @disk, from @start on, and behind them as many that fail every request. */
+int dm_load_linear_and_bad(const char* name, const char* disk, uint64_t start, uint64_t sectors,
+                           uint64_t bad_sectors);
 int dm_suspend(const char* name, unsigned flags); /* DM_SKIP_LOCKFS_FLAG: does not freeze */
 int dm_resume(const char* name);
 int dm_remove(const char* name);
