@@ -177,7 +177,7 @@ static void killed_at_any_step(void) {
         kill_actor(who);
         CHECK(dies(who, 4 * block_timeout_ms()), "SIGKILL after %d ms does not end the freeze",
               after);
-        bool complete = finished(who) && who->last.result == 0;
+        bool complete = finish(who, 0) == 0;
         reap(who);
         WANT(complete ? 0 : -EINVAL, admin_thaw());
         done += complete;
