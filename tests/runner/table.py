@@ -286,8 +286,6 @@ def guests_of(kernel: str) -> Iterator[Suite]:
         yield stock.abi("ext4", f"!(faults.@({MEMORY_HEAVY}))")
         part1, part2 = Guest(kernel, "part1", ALL), Guest(kernel, "part2", ALL)
         yield part1.abi("ext4", seconds=60)
-        for fs, topics in FIXES.items():
-            yield part1.abi(fs, *topics, seconds=40)
         yield part2.abi("ext4", f"!(faults.@({MEMORY_HEAVY}))")
         for fs, topics in OTHERS.items():
             tests = [NO_MEMORY_HEAVY if topic == "faults" else topic for topic in topics]
@@ -336,8 +334,11 @@ def full_guests_of(kernel: str) -> Iterator[Suite]:
     for fs, topics in OTHERS.items():
         yield patched.abi(fs, *topics)
     part1, part2 = Guest(kernel, "part1", FULL, LONG), Guest(kernel, "part2", FULL, LONG)
-    for fs in (*FILESYSTEMS, "jfs"):
+    for fs in FILESYSTEMS:
         yield part1.abi(fs, seconds=60)
+    for fs, topics in FIXES.items():
+        if fs not in FILESYSTEMS:
+            yield part1.abi(fs, *topics, seconds=40)
     for fs in IN_BASE:
         yield part2.abi(fs)
     if kernel != "6.1":
