@@ -129,6 +129,9 @@ void run_bounded(const Limits& limits, Operation operation, const std::string& p
                       "no thread can be started");
     }
     const int error = wait(*shared, limits, progress);
+    if (error != 0 && limits.abandoned) {
+        *limits.abandoned = true;
+    }
     if (error != 0 && wait(*shared, {syscalls().now() + grace, -1}, progress) != 0) {
         thread.detach();
         throw failure(operation, Filesystem{path}, error);

@@ -7,6 +7,7 @@
 #include <libfreeze/freeze.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -79,6 +80,7 @@ libfreeze_options checked(const libfreeze_options* given) {
 Limits limits_of(std::int64_t timeout_ms, int cancel_fd = -1) {
     Limits limits;
     limits.cancel_fd = cancel_fd;
+    limits.abandoned = std::make_shared<std::atomic<bool>>(false);
     if (timeout_ms != 0) {
         limits.until = libfreeze::internal::syscalls().now() + milliseconds(timeout_ms);
     }

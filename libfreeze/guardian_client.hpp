@@ -7,7 +7,9 @@
 #include "guardian/protocol.h"
 #include "syscalls.hpp"
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +22,9 @@ namespace libfreeze::internal {
 struct Limits {
     Deadline until;
     int cancel_fd = -1; ///< readable: now
+    /// Whether the caller no longer waits for the work. `cancel_fd` may not be readable any more,
+    /// or mean another file.
+    std::shared_ptr<std::atomic<bool>> abandoned = {};
 };
 
 /// For a guardian that runs: it answers at once, whatever the kernel does. One that does not is

@@ -171,17 +171,26 @@ std::unique_ptr<Hold> GuardianHold::take(FileDescriptor filesystem, dev_t device
     return hold;
 }
 
-std::unique_ptr<GuardianHold> GuardianHold::take_kept(int filesystem, dev_t device,
+std::unique_ptr<GuardianHold> GuardianHold::take_kept(FileDescriptor* filesystem, dev_t device,
                                                       const HoldRequest& request,
                                                       Outcome* outcome) {
     std::optional<GuardianConnection> connection;
-    *outcome = freeze(filesystem, device, request, &connection);
+    *outcome = freeze(filesystem->get(), device, request, &connection);
     if (outcome->error != 0) {
         return nullptr;
     }
     auto hold = std::make_unique<GuardianHold>(std::move(*connection), device, 0);
+    hold->filesystem_ = std::move(*filesystem);
     *outcome = hold->keep();
     if (outcome->error != 0) {
+        *filesystem = std::move(hold->filesystem_);
+        Outcome ignored;
+        if (const auto kept = refer_to(device, request.id, &ignored)) { // its answer was lost
+            kept->thaw();
+        }
+        if (outcome->error == ESTALE) { // the guardian's hold, not the caller's
+            *outcome = {ECONNRESET, "its guardian was killed: try again"};
+        }
         return nullptr;
     }
     hold->foreign_id_ = request.id;

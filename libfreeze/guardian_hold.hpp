@@ -12,9 +12,9 @@ public:
     /// Reaches the superblock's guardian, or starts one, and freezes.
     static std::unique_ptr<Hold> take(FileDescriptor filesystem, dev_t device,
                                       const HoldRequest& request, Outcome* outcome);
-    /// The same for a hold that is kept already, which this object refers to. Leaves the descriptor
-    /// with the caller.
-    static std::unique_ptr<GuardianHold> take_kept(int filesystem, dev_t device,
+    /// The same for a hold that is kept already, which this object refers to. After a failure there
+    /// is none, and `filesystem` is left with the caller.
+    static std::unique_ptr<GuardianHold> take_kept(FileDescriptor* filesystem, dev_t device,
                                                    const HoldRequest& request, Outcome* outcome);
     static std::unique_ptr<Hold> adopt(FileDescriptor filesystem, dev_t device,
                                        HoldRequest* request, Outcome* outcome);

@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <optional>
-#include <set>
 #include <sstream>
 
 #include <sys/sysmacros.h>
@@ -27,6 +26,17 @@ std::string link_of(pid_t process, const std::string& descriptor) {
     std::string text;
     const std::string path = directory_of(process) + "/fd/" + descriptor;
     return syscalls().read_link(path, &text) == 0 ? text : "";
+}
+
+std::string info_of(const std::string& directory, int fd) {
+    return read_text(directory + "/fdinfo/" + std::to_string(fd)).value_or("");
+}
+
+std::optional<std::int64_t> number_after(const std::string& key, const std::string& info) {
+    const auto at = info.find(key);
+    return at == std::string::npos
+               ? std::nullopt
+               : std::optional(std::strtoll(info.c_str() + at + key.size(), nullptr, 10));
 }
 
 /// "/memfd:libfreeze:0123456789abcdef:8:1:7 (deleted)"
@@ -79,13 +89,11 @@ std::vector<HoldMark> marks_of(pid_t process) {
     return marks;
 }
 
-/// A forked child of the holder shows the same hold.
 std::vector<HoldMark> find_marks(std::uint64_t id) {
     std::vector<HoldMark> found;
-    std::set<dev_t> seen;
     for (const pid_t process : processes()) {
         for (const HoldMark& mark : marks_of(process)) {
-            if (mark.id == id && seen.insert(mark.device).second) {
+            if (mark.id == id) {
                 found.push_back(mark);
             }
         }
@@ -94,11 +102,16 @@ std::vector<HoldMark> find_marks(std::uint64_t id) {
 }
 
 std::int64_t age_of(const HoldMark& mark) {
-    const std::string key = "fsfreeze-held-ms:";
-    const std::string info =
-        read_text(directory_of(mark.process) + "/fdinfo/" + std::to_string(mark.fd)).value_or("");
-    const auto at = info.find(key);
-    return at == std::string::npos ? -1 : std::strtoll(info.c_str() + at + key.size(), nullptr, 10);
+    return number_after("fsfreeze-held-ms:", info_of(directory_of(mark.process), mark.fd))
+        .value_or(-1);
+}
+
+std::optional<std::int64_t> time_left_of(int fd) {
+    const std::string info = info_of("/proc/thread-self", fd);
+    if (info.find("fsfreeze-state:\theld\n") == std::string::npos) {
+        return std::nullopt;
+    }
+    return number_after("fsfreeze-left-ms:", info).value_or(-1);
 }
 
 FileDescriptor copy_descriptor(const HoldMark& mark) {

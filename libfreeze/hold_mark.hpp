@@ -6,6 +6,7 @@
 #include "file_descriptor.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,10 @@ std::vector<HoldMark> find_marks(std::uint64_t id);
 
 /// For how many milliseconds the hold has lasted; -1 if that is not known.
 std::int64_t age_of(const HoldMark& mark);
+
+/// Of a freeze descriptor of this process: the milliseconds until its deadline; -1: it has none. No
+/// value if that is not known, or if its hold has ended.
+std::optional<std::int64_t> time_left_of(int fd);
 
 /// A copy of the freeze descriptor. Empty, and errno: ESRCH if the process has none there.
 FileDescriptor copy_descriptor(const HoldMark& mark);

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
+#include <set>
 #include <utility>
 
 namespace libfreeze::internal {
@@ -42,6 +44,7 @@ class Attempts final {
 public:
     explicit Attempts(const Limits& limits) : limits_(limits) {}
 
+    [[nodiscard]] bool is_abandoned() const { return limits_.abandoned && *limits_.abandoned; }
     [[nodiscard]] std::uint64_t time() const {
         milliseconds time = limits_.cancel_fd >= 0 ? slice_ : milliseconds(0);
         if (limits_.until) {
@@ -57,8 +60,10 @@ public:
         if (is_readable(limits_.cancel_fd)) {
             return ECANCELED;
         }
-        const bool is_late = limits_.until && syscalls().now() >= *limits_.until;
-        return is_late || limits_.cancel_fd < 0 ? ETIMEDOUT : 0;
+        if (limits_.cancel_fd < 0 || (limits_.until && syscalls().now() >= *limits_.until)) {
+            return ETIMEDOUT;
+        }
+        return is_abandoned() ? ECANCELED : 0;
     }
 
 private:
@@ -68,7 +73,7 @@ private:
 
 Outcome freeze(int filesystem, const HoldRequest& request, FileDescriptor* fd) {
     Attempts attempts(request.limits);
-    if (is_readable(request.limits.cancel_fd)) {
+    if (attempts.is_abandoned() || is_readable(request.limits.cancel_fd)) {
         return {ECANCELED};
     }
     for (;;) {
@@ -143,9 +148,14 @@ std::unique_ptr<Hold> KernelHold::take(FileDescriptor* filesystem, dev_t device,
 
 std::vector<ReferredHold> KernelHold::refer_to(std::uint64_t id) {
     std::vector<ReferredHold> found;
+    std::set<dev_t> seen;
     for (const HoldMark& mark : find_marks(id)) {
+        if (seen.count(mark.device) != 0) { // a forked child of the holder shows the same hold
+            continue;
+        }
         FileDescriptor fd = copy_descriptor(mark);
         if (fd) {
+            seen.insert(mark.device);
             found.push_back({mark.device, std::make_unique<ForeignHold>(std::move(fd))});
         } else if (errno != ESRCH) {
             found.push_back({mark.device,
@@ -211,18 +221,26 @@ Outcome KernelHold::extend(milliseconds timeout) {
     return outcome;
 }
 
+/// 0: no deadline. As the kernel has it, because another program may have extended the hold.
+milliseconds KernelHold::remaining_timeout() const {
+    if (const std::optional<std::int64_t> left = time_left_of(fd_.get())) {
+        return milliseconds(*left < 0 ? 0 : std::max<std::int64_t>(*left, 1));
+    }
+    return deadline_ ? time_left(*deadline_) : milliseconds(0);
+}
+
 /// The guardian's hold begins before the kernel's ends, so the filesystem is frozen without a
 /// break, and the thaw tells whether it was until then.
 Outcome KernelHold::keep() {
-    if (!fd_.is_open()) {
-        return ask(FSFREEZE_THAW, nullptr);
+    if (!fd_.is_open() || is_readable(fd_.get())) { // it has ended
+        return thaw();
     }
     HoldRequest request = request_;
-    request.timeout = deadline_ ? time_left(*deadline_) : milliseconds(0);
+    request.timeout = remaining_timeout();
     request.limits = at_once();
     Outcome outcome;
     const std::unique_ptr<GuardianHold> kept =
-        GuardianHold::take_kept(filesystem_.get(), device_, request, &outcome);
+        GuardianHold::take_kept(&filesystem_, device_, request, &outcome);
     if (kept) {
         outcome = thaw();
         if (outcome.error != 0) {

@@ -34,6 +34,7 @@ public:
 private:
     Outcome ask(unsigned long request, void* argument);
     void set_timeout(std::chrono::milliseconds timeout);
+    [[nodiscard]] std::chrono::milliseconds remaining_timeout() const;
 
     ForkMark fork_mark_;
     WatchedDescriptor fd_;

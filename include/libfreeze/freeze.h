@@ -229,7 +229,8 @@ LIBFREEZE_EXPORT int libfreeze_guard_thaw(struct libfreeze_guard* guard);
  *
  * @return 0; -ESTALE if the freeze has ended: the guard is empty, and nothing is left frozen. After
  *         -EOPNOTSUPP (no other program could reach the guardian) and -ENOTRECOVERABLE (see
- *         allow_unprotected) nothing has changed.
+ *         allow_unprotected) nothing has changed, unless some filesystems of the guard were kept
+ *         already: all are thawed then, and the guard is empty.
  */
 LIBFREEZE_EXPORT int libfreeze_guard_keep(struct libfreeze_guard* guard);
 

@@ -518,11 +518,17 @@ int FakeKernel::read_file(const std::string& path, std::string* text) {
         return -1;
     }
     const std::string fdinfo = proc_descriptor(process, -1, "fdinfo");
-    if (is_below(path, fdinfo.substr(0, fdinfo.rfind('/')))) {
+    if (is_below(path, "/proc/thread-self/fdinfo") ||
+        is_below(path, fdinfo.substr(0, fdinfo.rfind('/')))) {
         FakeFilesystem* filesystem = nullptr;
         const int fd = std::stoi(path.substr(path.rfind('/') + 1));
         if (const FakeHold* const hold = hold_with(fd, &filesystem)) {
-            *text = "fsfreeze-held-ms:\t" + std::to_string((now_ - hold->since) / 1ms) + "\n";
+            *text = hold->live ? "fsfreeze-state:\theld\n" : "fsfreeze-state:\texpired\n";
+            *text += "fsfreeze-held-ms:\t" + std::to_string((now_ - hold->since) / 1ms) + "\n";
+            if (hold->live && hold->deadline) {
+                const auto left = (*hold->deadline - now_) / 1ms;
+                *text += "fsfreeze-left-ms:\t" + std::to_string(left) + "\n";
+            }
             return 0;
         }
     }

@@ -2,6 +2,7 @@
 /// What differs where the kernel keeps the holds: no guardian until one is kept, and descriptors
 /// that the program can close or replace.
 #include "hold.hpp"
+#include "sysfs.hpp"
 #include "world.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -9,7 +10,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cerrno>
 #include <memory>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -238,4 +243,76 @@ TEST_CASE("keep leaves nothing frozen if the hold of the kernel has ended") {
     CHECK(code_of([&] { guard.keep(); }) == errc::expired);
     CHECK_FALSE(guard);
     CHECK(world.is_soon(false, ext4));
+}
+
+TEST_CASE("keep has the deadline that another program has set") {
+    World world(Patches::all);
+    FreezeGuard guard("/srv", with_timeout(100ms));
+    libfreeze::extend(guard.id(), 60s);
+    std::this_thread::sleep_for(200ms);
+    const HoldId id = guard.keep();
+    std::this_thread::sleep_for(300ms);
+    CHECK(world.is_frozen(ext4));
+    libfreeze::thaw(id);
+}
+
+TEST_CASE("keep leaves nothing frozen if it fails, and the guard is as it was or empty") {
+    for (const int error : {ETIMEDOUT, ECONNRESET}) {
+        bool reached = true;
+        for (std::size_t number = 0; reached; ++number) {
+            World world(Patches::all);
+            auto guard = std::make_unique<FreezeGuard>("/srv");
+            const HoldId id = guard->id();
+            const std::size_t call = world.calls.size() + number;
+            world.failing_call = call;
+            world.failing_errno = error;
+            const std::error_code code = code_of([&] { guard->keep(); });
+            reached = world.calls.size() > call;
+            world.failing_call.reset();
+            CAPTURE(error, number, reached ? world.calls[call].name : "", code.message());
+            guard.reset();
+            if (!code) {
+                libfreeze::thaw(id);
+            }
+            CHECK(world.is_soon(false, ext4));
+        }
+    }
+}
+
+TEST_CASE("a false mark of another process hides no hold") {
+    World world(Patches::all);
+    FreezeGuard guard("/srv");
+    world.links["/proc/10/fd/3"] = "/memfd:libfreeze:" + guard.id().text + ":" +
+                                   libfreeze::internal::number_text(ext4) + ":9 (deleted)";
+    CHECK_FALSE(code_of([&] { libfreeze::thaw(guard.id()); }));
+    CHECK_FALSE(world.is_frozen(ext4));
+}
+
+TEST_CASE("a cancelled freeze is not tried again, though nothing is readable any more") {
+    World world(Patches::all);
+    world.block(ext4);
+    std::atomic<int> slice = 100;
+    world.on_request = [&](const std::string& name, dev_t) {
+        if (name == "FIFREEZE_FD") {
+            std::this_thread::sleep_for(std::chrono::milliseconds(slice.load()));
+            slice = 2 * slice;
+        }
+    };
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    Options options;
+    options.cancel_fd = ends[0];
+    std::thread canceller([&] {
+        std::this_thread::sleep_for(350ms); // in the third attempt, which lasts until 700 ms
+        REQUIRE(::write(ends[1], "x", 1) == 1);
+    });
+    CHECK(code_of([&] { const FreezeGuard guard("/srv", options); }) == errc::cancelled);
+    canceller.join();
+    char byte = 0;
+    REQUIRE(::read(ends[0], &byte, 1) == 1); // like a signalfd that is read
+    const std::size_t attempts = world.count("FIFREEZE_FD");
+    std::this_thread::sleep_for(1200ms); // the attempt that is in progress is counted at its end
+    CHECK(world.count("FIFREEZE_FD") <= attempts + 1);
+    ::close(ends[0]);
+    ::close(ends[1]);
 }
