@@ -3,15 +3,10 @@
 // at the freezer's deadline; a stock kernel leaves the filesystem frozen forever. Exits with 0 if
 // this happens.
 
+#include "act.hpp"
 #include "freezer.hpp"
-#include "probe.hpp"
-#include "timeline.hpp"
 
-#include <cstdio>
-#include <cstdlib>
-#include <exception>
 #include <string>
-#include <string_view>
 #include <thread>
 
 #include <fmt/format.h>
@@ -40,12 +35,9 @@ bool killed(const std::string& mountpoint, bool stock) {
     const bool left_frozen = rescue && rescue->error == 0; // the thaw had an effect
     const auto after_rescue = probe.wait_until_writable(4s);
 
-    std::this_thread::sleep_for(300ms); // for the end of the timeline
     timeline.fill("freezer", {frozen->at, killed_at}, '=');
     timeline.mark("freezer", killed_at, 'K');
-    for (const demo::Span& span : probe.blocked())
-        timeline.fill("writes held back", span, '#');
-    timeline.print();
+    demo::print(timeline, probe);
     if (!thawed) {
         fmt::print("  result: still frozen 4 s after SIGKILL; only another process's thaw helps\n");
     } else {
@@ -59,13 +51,6 @@ bool killed(const std::string& mountpoint, bool stock) {
 
 } // namespace
 
-int main(int argc, char** argv) try {
-    if (argc != 3) {
-        fmt::print(stderr, "usage: killed patched|stock MOUNTPOINT\n");
-        return 2;
-    }
-    return killed(argv[2], std::string_view(argv[1]) == "stock") ? EXIT_SUCCESS : EXIT_FAILURE;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "killed: {}\n", error.what());
-    return EXIT_FAILURE;
+int main(int argc, char** argv) {
+    return demo::run_act(argc, argv, "killed", killed);
 }

@@ -3,17 +3,11 @@
 // backup program that logs there. The timeout of its freeze releases it; a stock kernel has no
 // timeouts and leaves it blocked until an administrator thaws. Exits with 0 if this happens.
 
+#include "act.hpp"
 #include "freezer.hpp"
-#include "probe.hpp"
-#include "timeline.hpp"
 
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <exception>
 #include <string>
-#include <string_view>
-#include <thread>
 
 #include <fmt/format.h>
 
@@ -22,13 +16,6 @@ using namespace std::chrono_literals;
 namespace {
 
 const std::vector<std::string> rows = {"freezer's freeze", "freezer's write", "writes held back"};
-
-void print(demo::Timeline& timeline, const demo::Probe& probe) {
-    std::this_thread::sleep_for(300ms); // for the end of the timeline
-    for (const demo::Span& span : probe.blocked())
-        timeline.fill(rows[2], span, '#');
-    timeline.print();
-}
 
 bool released_by_timeout(const std::string& mountpoint) {
     const demo::Probe probe(mountpoint);
@@ -49,7 +36,7 @@ bool released_by_timeout(const std::string& mountpoint) {
     timeline.fill(rows[0], {frozen->at, written->at}, '=');
     timeline.fill(rows[1], {write_began, written->at}, 'D');
     const bool writable = probe.observe() == demo::Probe::State::writable;
-    print(timeline, probe);
+    demo::print(timeline, probe);
     fmt::print("  result: freed after {} by its timeout of 2 s; its thaw {}\n",
                demo::seconds(written->at - frozen->at),
                reported ? "reports the end" : "DID NOT REPORT IT");
@@ -74,7 +61,7 @@ bool stuck_forever(const std::string& mountpoint) {
 
     timeline.fill(rows[0], {frozen->at, rescue->at}, '=');
     timeline.fill(rows[1], {write_began, written->at}, 'D');
-    print(timeline, probe);
+    demo::print(timeline, probe);
     fmt::print(
         "  result: no timeout on this kernel; stuck until another process thawed, after {}\n",
         demo::seconds(written->at - frozen->at));
@@ -83,16 +70,8 @@ bool stuck_forever(const std::string& mountpoint) {
 
 } // namespace
 
-int main(int argc, char** argv) try {
-    if (argc != 3) {
-        fmt::print(stderr, "usage: stuck patched|stock MOUNTPOINT\n");
-        return 2;
-    }
-    (void)std::setvbuf(stdout, nullptr, _IOLBF, 0); // children print, too
-    const bool stock = std::string_view(argv[1]) == "stock";
-    const bool good = stock ? stuck_forever(argv[2]) : released_by_timeout(argv[2]);
-    return good ? EXIT_SUCCESS : EXIT_FAILURE;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "stuck: {}\n", error.what());
-    return EXIT_FAILURE;
+int main(int argc, char** argv) {
+    return demo::run_act(argc, argv, "stuck", [](const std::string& mountpoint, bool stock) {
+        return stock ? stuck_forever(mountpoint) : released_by_timeout(mountpoint);
+    });
 }

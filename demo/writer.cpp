@@ -5,19 +5,13 @@
 // SIGKILL does not help, and the dead freezer's freeze remains in the end. Exits with 0 if this
 // happens.
 
+#include "act.hpp"
 #include "freezer.hpp"
-#include "probe.hpp"
-#include "timeline.hpp"
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <exception>
-#include <optional>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <thread>
 
 #include <fcntl.h>
@@ -64,13 +58,6 @@ private:
     testing::Child child_;
 };
 
-void print(demo::Timeline& timeline, const demo::Probe& probe) {
-    std::this_thread::sleep_for(300ms); // for the end of the timeline
-    for (const demo::Span& span : probe.blocked())
-        timeline.fill(rows[2], span, '#');
-    timeline.print();
-}
-
 bool gives_up(const std::string& mountpoint) {
     const demo::Probe probe(mountpoint);
     demo::Worker freezer = demo::start_freezer(mountpoint);
@@ -97,7 +84,7 @@ bool gives_up(const std::string& mountpoint) {
     const auto rescue = administrator.request("thaw", 10s);
     timeline.fill(rows[0], {began, demo::Clock::now()}, '~');
     writer.release();
-    print(timeline, probe);
+    demo::print(timeline, probe);
     if (!first || !second || !rescue)
         return false;
     fmt::print("  result: gave up after {}; a killed freezer's freeze was gone after {}\n",
@@ -128,7 +115,7 @@ bool blocks_everybody(const std::string& mountpoint) {
 
     timeline.fill(rows[0], {began, released}, '~');
     timeline.fill(rows[1], {began, released}, '.');
-    print(timeline, probe);
+    demo::print(timeline, probe);
     fmt::print(
         "  result: no writer continued, SIGKILL did not help; the dead freezer's freeze stayed\n");
     return blocked && !after_kill && !after_release && rescue && rescue->error == 0 && after_rescue;
@@ -136,16 +123,8 @@ bool blocks_everybody(const std::string& mountpoint) {
 
 } // namespace
 
-int main(int argc, char** argv) try {
-    if (argc != 3) {
-        fmt::print(stderr, "usage: writer patched|stock MOUNTPOINT\n");
-        return 2;
-    }
-    (void)std::setvbuf(stdout, nullptr, _IOLBF, 0); // children print, too
-    const bool stock = std::string_view(argv[1]) == "stock";
-    const bool good = stock ? blocks_everybody(argv[2]) : gives_up(argv[2]);
-    return good ? EXIT_SUCCESS : EXIT_FAILURE;
-} catch (const std::exception& error) {
-    fmt::print(stderr, "writer: {}\n", error.what());
-    return EXIT_FAILURE;
+int main(int argc, char** argv) {
+    return demo::run_act(argc, argv, "writer", [](const std::string& mountpoint, bool stock) {
+        return stock ? blocks_everybody(mountpoint) : gives_up(mountpoint);
+    });
 }

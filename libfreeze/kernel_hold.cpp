@@ -7,7 +7,6 @@
 #include <libfreeze/ioctl.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <optional>
 #include <set>
@@ -94,16 +93,18 @@ Outcome freeze(int filesystem, const HoldRequest& request, FileDescriptor* fd) {
     }
 }
 
+Outcome set_deadline(int fd, milliseconds timeout) {
+    auto argument = static_cast<__u64>(timeout.count());
+    return outcome_of(retry_ioctl(fd, FSFREEZE_EXTEND, &argument));
+}
+
 /// A copy of another program's freeze descriptor.
 class ForeignHold final : public Hold {
 public:
     explicit ForeignHold(FileDescriptor fd) : fd_(std::move(fd)) {}
 
     [[nodiscard]] int descriptor() const noexcept override { return fd_.get(); }
-    Outcome extend(milliseconds timeout) override {
-        auto argument = static_cast<__u64>(timeout.count());
-        return outcome_of(retry_ioctl(fd_.get(), FSFREEZE_EXTEND, &argument));
-    }
+    Outcome extend(milliseconds timeout) override { return set_deadline(fd_.get(), timeout); }
     /// By its deadline, because the holder's descriptor must report it. FSFREEZE_THAW would look as
     /// if the holder had thawed.
     Outcome thaw() override {
@@ -185,8 +186,7 @@ KernelHold::~KernelHold() {
         static_cast<void>(filesystem_.release());
         static_cast<void>(mark_.release());
     } else if (held_ && !fork_mark_.is_in_child()) {
-        __u64 at_once = 1;
-        retry_ioctl(fd_.get(), FSFREEZE_EXTEND, &at_once);
+        set_deadline(fd_.get(), milliseconds(1));
     }
 }
 

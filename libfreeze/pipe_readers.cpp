@@ -34,23 +34,6 @@ struct Search {
     Clock::time_point when;
 };
 
-std::string link_of(const std::string& process, const std::string& descriptor) {
-    std::string text;
-    return syscalls().read_link(process + "/fd/" + descriptor, &text) == 0 ? text : "";
-}
-
-/// "flags:" (in octal) or "mnt_id:" of fdinfo.
-std::optional<unsigned long> number_in(const std::string& info, const std::string& key, int base) {
-    const auto at = info.find(key);
-    return at == std::string::npos
-               ? std::nullopt
-               : std::optional(std::strtoul(info.c_str() + at + key.size(), nullptr, base));
-}
-
-std::string info_of(const std::string& process, const std::string& descriptor) {
-    return read_text(process + "/fdinfo/" + descriptor).value_or("");
-}
-
 bool is_open_for(const std::string& info, bool writing) {
     const auto flags = number_in(info, "flags:", 8);
     const int only_other = writing ? O_RDONLY : O_WRONLY;
@@ -73,14 +56,14 @@ std::string link_of_readers(int fd) {
                : "";
 }
 
-/// The processes but this one.
-std::vector<std::string> processes() {
+/// The directories of the processes but this one.
+std::vector<std::string> other_processes() {
     std::string self;
     syscalls().read_link("/proc/self", &self);
     std::vector<std::string> result;
-    for (const std::string& name : list_names("/proc")) {
-        if (name.find_first_not_of("0123456789") == std::string::npos && name != self) {
-            result.push_back("/proc/" + name);
+    for (const pid_t process : processes()) {
+        if (std::to_string(process) != self) {
+            result.push_back(directory_of(process));
         }
     }
     return result;
@@ -98,7 +81,7 @@ void add_readers_in(const std::string& process, const std::string& link, Search*
 Search search_readers(const std::string& link) {
     Search search;
     search.when = syscalls().now();
-    for (const std::string& process : processes()) {
+    for (const std::string& process : other_processes()) {
         if (syscalls().now() - search.when > search_time) {
             search.complete = false;
             break;

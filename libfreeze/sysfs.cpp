@@ -4,6 +4,7 @@
 #include "syscalls.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <sstream>
 
 #include <sys/sysmacros.h>
@@ -54,6 +55,36 @@ std::string device_name(dev_t device) {
         }
     }
     return {};
+}
+
+std::vector<pid_t> processes() {
+    std::vector<pid_t> result;
+    for (const std::string& name : list_names("/proc")) {
+        if (name.find_first_not_of("0123456789") == std::string::npos) {
+            result.push_back(static_cast<pid_t>(std::strtol(name.c_str(), nullptr, 10)));
+        }
+    }
+    return result;
+}
+
+std::string directory_of(pid_t process) {
+    return "/proc/" + std::to_string(process);
+}
+
+std::string link_of(const std::string& process, const std::string& descriptor) {
+    std::string text;
+    return syscalls().read_link(process + "/fd/" + descriptor, &text) == 0 ? text : "";
+}
+
+std::string info_of(const std::string& process, const std::string& descriptor) {
+    return read_text(process + "/fdinfo/" + descriptor).value_or("");
+}
+
+std::optional<unsigned long> number_in(const std::string& info, const std::string& key, int base) {
+    const auto at = info.find(key);
+    return at == std::string::npos
+               ? std::nullopt
+               : std::optional(std::strtoul(info.c_str() + at + key.size(), nullptr, base));
 }
 
 } // namespace libfreeze::internal

@@ -31,4 +31,19 @@ std::string device_directory(dev_t device);
 /// The kernel's name of a block device, as in /dev: "sda1". Empty if it is not known.
 std::string device_name(dev_t device);
 
+/// All processes that this one can see.
+std::vector<pid_t> processes();
+
+/// "/proc/123"
+std::string directory_of(pid_t process);
+
+/// What a process, given by its directory, has open under a number. Empty if it is not known.
+std::string link_of(const std::string& process, const std::string& descriptor);
+
+/// Its fdinfo. Empty if it is not known.
+std::string info_of(const std::string& process, const std::string& descriptor);
+
+/// The number after a key of fdinfo: "flags:" (in octal), "mnt_id:".
+std::optional<unsigned long> number_in(const std::string& info, const std::string& key, int base);
+
 } // namespace libfreeze::internal

@@ -254,6 +254,16 @@ static int op_suspend(long a, long b, long c) {
     return dm_suspend(volume.name, 0);
 }
 
+static void finish_and_resume(struct actor* mapper, struct stuck* stuck) {
+    release_stuck_writer(stuck);
+    WANT(0, finish(mapper, block_timeout_ms()));
+    struct actor* writer = FROZEN();
+    SETUP(resume());
+    RELEASED(writer);
+    nothing_is_frozen();
+    check_suspend_freezes();
+}
+
 static void waits_for_device_mapper(void) {
     struct actor *mapper = actor_outside(), *first = actor(), *second = actor();
     struct stuck stuck = stuck_writer();
@@ -265,13 +275,7 @@ static void waits_for_device_mapper(void) {
     WAITS(second);
     kill_actor(second);
     CHECK(dies(second, block_timeout_ms()), "SIGKILL does not end the wait for the suspend");
-    release_stuck_writer(&stuck);
-    WANT(0, finish(mapper, block_timeout_ms()));
-    struct actor* writer = FROZEN();
-    SETUP(resume());
-    RELEASED(writer);
-    nothing_is_frozen();
-    check_suspend_freezes();
+    finish_and_resume(mapper, &stuck);
 }
 
 /* It waits in the VFS, not among the freezes by ioctl. */
@@ -284,13 +288,7 @@ static void device_mapper_takes_over(void) {
     kill_actor(first);
     CHECK(dies(first, block_timeout_ms()), "SIGKILL does not end the freeze");
     WAITS(mapper);
-    release_stuck_writer(&stuck);
-    WANT(0, finish(mapper, block_timeout_ms()));
-    struct actor* writer = FROZEN();
-    SETUP(resume());
-    RELEASED(writer);
-    nothing_is_frozen();
-    check_suspend_freezes();
+    finish_and_resume(mapper, &stuck);
 }
 
 /* ---- many times ------------------------------------------------------------------------------ */
