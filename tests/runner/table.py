@@ -132,7 +132,7 @@ ALLOWED = {
 }
 # gfs2 freezes in its own way, JFS can fail to thaw: on the first kernel, or with --full.
 OTHERS = {
-    "gfs2": ["holds", "owners", "deadlines", "bdev_dm", "sysrq", "unmount"],
+    "gfs2": ["holds", "owners", "deadlines", "bdev_dm", "sysrq", "unmount", "giving_up"],
     "jfs": ["holds", "deadlines", "faults"],
 }
 # Topics with tests of what part 1 of the patches fixes in these filesystems.
