@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "guardian_hold.hpp"
 
+#include "kernel_features.hpp"
 #include "start_guardian.hpp"
 
+#include <libfreeze/freeze.h>
 #include <libfreeze/ioctl.h>
 
 #include <algorithm>
@@ -101,6 +103,17 @@ bool lock_after_guardian(int lock) {
     return false;
 }
 
+/// Whether FITHAW ends what a dead guardian has left. It would end another program's hold if
+/// somebody has thawed that already. Only part 3 of the patches can tell.
+bool is_left_by_the_dead(int filesystem) {
+    fsfreeze_status status{};
+    std::vector<fsfreeze_holder> holders;
+    return read_kernel_status(filesystem, &status, &holders) != 0 ||
+           std::any_of(holders.begin(), holders.end(), [](const fsfreeze_holder& holder) {
+               return (holder.flags & LIBFREEZE_HOLD_GONE) != 0;
+           });
+}
+
 /// Thaws what a guardian that was killed has left frozen. Whoever gets the lock does it, once.
 void thaw_after_guardian(dev_t device, int filesystem) {
     const FileDescriptor lock = open_at(AT_FDCWD, guardian_path(device, ".lock").c_str(), O_RDWR);
@@ -110,8 +123,8 @@ void thaw_after_guardian(dev_t device, int filesystem) {
         state.compare(0, std::strlen("frozen"), "frozen") != 0) {
         return;
     }
-    const int result = has_thawed_itself(state) ? 0 : retry_ioctl(filesystem, FITHAW, nullptr);
-    if (result == 0 || errno == EINVAL) {
+    const bool is_frozen = !has_thawed_itself(state) && is_left_by_the_dead(filesystem);
+    if (!is_frozen || retry_ioctl(filesystem, FITHAW, nullptr) == 0 || errno == EINVAL) {
         syscalls().ftruncate(lock.get(), 0);
     }
 }

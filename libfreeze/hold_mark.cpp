@@ -15,7 +15,10 @@ namespace libfreeze::internal {
 namespace {
 
 constexpr const char* name_prefix = "libfreeze:";
-constexpr const char* freeze_descriptor = "anon_inode:[fsfreeze]";
+
+bool is_freeze_descriptor(const std::string& process, int fd) {
+    return link_of(process, std::to_string(fd)) == "anon_inode:[fsfreeze]";
+}
 
 /// "/memfd:libfreeze:0123456789abcdef:8:1:7 (deleted)"
 std::optional<HoldMark> parse(const std::string& link, pid_t process) {
@@ -84,13 +87,17 @@ std::optional<std::int64_t> time_left_of(int fd) {
     return left ? static_cast<std::int64_t>(*left) : -1;
 }
 
+/// The process may put another file there while we copy it.
 FileDescriptor copy_descriptor(const HoldMark& mark) {
-    if (link_of(directory_of(mark.process), std::to_string(mark.fd)) != freeze_descriptor) {
-        errno = ESRCH;
-        return {};
+    FileDescriptor fd;
+    if (is_freeze_descriptor(directory_of(mark.process), mark.fd)) {
+        fd = FileDescriptor(syscalls().get_descriptor(mark.process, mark.fd));
+        if (!fd && errno != EBADF) {
+            return {};
+        }
     }
-    FileDescriptor fd(syscalls().get_descriptor(mark.process, mark.fd));
-    if (!fd && errno == EBADF) {
+    if (!fd || !is_freeze_descriptor("/proc/thread-self", fd.get())) {
+        fd = FileDescriptor();
         errno = ESRCH;
     }
     return fd;

@@ -54,7 +54,7 @@ public:
     }
     /// After an attempt that took too long. 0: try again.
     int give_up() {
-        constexpr milliseconds longest = std::chrono::hours(1);
+        constexpr milliseconds longest = std::chrono::hours(1), pause{10};
         slice_ = std::min(2 * slice_, longest);
         if (is_readable(limits_.cancel_fd)) {
             return ECANCELED;
@@ -62,6 +62,7 @@ public:
         if (limits_.cancel_fd < 0 || (limits_.until && syscalls().now() >= *limits_.until)) {
             return ETIMEDOUT;
         }
+        syscalls().sleep(pause); // the filesystem itself may fail like this, at once
         return is_abandoned() ? ECANCELED : 0;
     }
 
@@ -108,16 +109,26 @@ public:
     /// By its deadline, because the holder's descriptor must report it. FSFREEZE_THAW would look as
     /// if the holder had thawed.
     Outcome thaw() override {
-        constexpr std::chrono::minutes longest{1};
         const Outcome outcome = extend(milliseconds(1));
-        if (outcome.error != 0) {
-            return outcome;
-        }
-        return {wait_for(fd_.get(), POLLIN, {syscalls().now() + longest, -1})};
+        return outcome.error != 0 ? outcome : wait_for_end();
     }
     Outcome keep() override { return {EINVAL}; }
 
 private:
+    /// The descriptor reports no end that its holder has caused meanwhile.
+    Outcome wait_for_end() {
+        constexpr int attempts = 600;
+        constexpr milliseconds pause{100};
+        int error = ETIMEDOUT;
+        for (int attempt = 0; attempt < attempts && error == ETIMEDOUT; ++attempt) {
+            error = wait_for(fd_.get(), POLLIN, {syscalls().now() + pause, -1});
+            if (!time_left_of(fd_.get())) {
+                return {};
+            }
+        }
+        return {error};
+    }
+
     FileDescriptor fd_;
 };
 

@@ -351,6 +351,19 @@ TEST_CASE("the filesystem of a killed guardian can be frozen again") {
     CHECK(writer.succeeds_within(5s));
 }
 
+TEST_CASE("a thaw after a killed guardian ends no later hold") {
+    FreezeGuard guard = guarded();
+    REQUIRE(::kill(guardians().at(0), SIGKILL) == 0);
+    CHECK(all_guardians_end());
+    REQUIRE(testing::run({"fsfreeze", "-u", subject().mountpoint.string()}) == 0);
+    FreezeGuard later(subject().mountpoint);
+    std::error_code error;
+    guard.thaw(error);
+    CHECK(error == errc::expired);
+    later.thaw(error);
+    CHECK_FALSE(error);
+}
+
 TEST_CASE("all holds of a filesystem have one guardian, which ends with the last") {
     const std::size_t expected = has_descriptors() ? 0 : 1;
     FreezeGuard first(subject().mountpoint);

@@ -405,6 +405,10 @@ int FakeKernel::get_descriptor(pid_t who, int fd) {
     const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
     hold->copies.insert(copy);
     open_files.insert(copy);
+    descriptors_[copy] = descriptors_[fd];
+    if (replaced_on_copy) {
+        descriptors_[copy].path = "/dev/sda";
+    }
     return copy;
 }
 

@@ -106,6 +106,8 @@ public:
     /// Superblocks that are in use but not mounted, by the path of their device.
     std::map<std::string, dev_t> unmounted;
     bool has_mount_ids = true;
+    /// A copy of another process's descriptor is of a file that it has put in the place.
+    bool replaced_on_copy = false;
 
     /// Below these directories a server does not answer. The number of calls that a real kernel
     /// would not have returned from for that reason.

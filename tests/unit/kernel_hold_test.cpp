@@ -226,6 +226,20 @@ TEST_CASE("other programs reach a hold of the kernel by its id") {
     CHECK(code_of([&] { libfreeze::thaw(guard.id()); }) == errc::no_such_hold);
 }
 
+TEST_CASE("a thaw by id does not wait for a hold that its holder has thawed meanwhile") {
+    World world(Patches::all);
+    FreezeGuard guard("/srv");
+    world.stop_clock(); // the kernel does not get to it
+    const auto began = std::chrono::steady_clock::now();
+    std::thread other([&] { CHECK_FALSE(code_of([&] { libfreeze::thaw(guard.id()); })); });
+    while (world.count("FSFREEZE_EXTEND") == 0) {
+        std::this_thread::sleep_for(1ms);
+    }
+    guard.thaw();
+    other.join();
+    CHECK(std::chrono::steady_clock::now() - began < 30s);
+}
+
 TEST_CASE("a hold that no guardian can take over is not kept, and still there") {
     World world(Patches::all);
     world.links["/proc/thread-self/ns/pid"] = "pid:[4026532000]";
@@ -286,6 +300,16 @@ TEST_CASE("a false mark of another process hides no hold") {
                                    libfreeze::internal::number_text(ext4) + ":9 (deleted)";
     CHECK_FALSE(code_of([&] { libfreeze::thaw(guard.id()); }));
     CHECK_FALSE(world.is_frozen(ext4));
+}
+
+TEST_CASE("a file that replaces a freeze descriptor while it is copied gets no request") {
+    World world(Patches::all);
+    FreezeGuard guard("/srv");
+    world.replaced_on_copy = true;
+    CHECK(code_of([&] { libfreeze::extend(guard.id(), 60s); }) == errc::no_such_hold);
+    world.replaced_on_copy = false;
+    CHECK(world.count("FSFREEZE_EXTEND") == 0);
+    CHECK_NOTHROW(guard.thaw());
 }
 
 TEST_CASE("a cancelled freeze is not tried again, though nothing is readable any more") {
