@@ -104,13 +104,16 @@ static void death_of_a_holder(void) {
 
 /* ---- nested freezes -------------------------------------------------------------------------- */
 
-enum { PAIRS = 200, FEW = 10, MANY = 60000 };
+enum { BATCHES = 10, PAIRS = 200, FEW = 10, MANY = 60000 };
 
-/* Of a freeze and its thaw, the fastest, which is least affected by other work. */
+/* Of a freeze and its thaw, the fastest, which is least affected by other work. In batches, since
+ * other work may last for some milliseconds. */
 static int op_time_pairs(long of_fd, long b, long c) {
     int64_t fastest = INT64_MAX;
 
-    for (int i = 0; i < PAIRS; i++) {
+    for (int i = 0; i < BATCHES * PAIRS; i++) {
+        if (i % PAIRS == 0)
+            sleep_ms(10);
         int64_t begun = now_ns();
         int result = of_fd ? op_freeze_fd(0, 600000, 0) : op_freeze(0, 0, 0);
         if (result == 0)
@@ -124,19 +127,29 @@ static int op_time_pairs(long of_fd, long b, long c) {
     return 0;
 }
 
+/* Stops at what is fast enough: the machine that emulates this one may be slow for seconds. */
+static int64_t time_pairs(struct actor* who, bool of_fd, int64_t enough) {
+    int64_t fastest = INT64_MAX;
+
+    for (int attempt = 0; attempt < 50 && fastest >= enough; attempt++) {
+        WANT(0, call(who, op_time_pairs, of_fd, 0, 0));
+        fastest = who->last.value < fastest ? who->last.value : fastest;
+    }
+    return fastest;
+}
+
 static void nested_among(bool of_fd) {
     struct actor *owner = actor(), *who = actor();
     const int many = debugging_kernel() ? MANY / 20 : MANY;
 
     WANT(0, repeat(owner, FIFREEZE_TIMEOUT, FEW));
-    WANT(0, call(who, op_time_pairs, of_fd, 0, 0));
-    int64_t few = who->last.value;
+    int64_t few = time_pairs(who, of_fd, INT64_MAX);
     WANT(0, repeat(owner, FIFREEZE_TIMEOUT, many));
-    WANT(0, call(who, op_time_pairs, of_fd, 0, 0));
+    int64_t among_many = time_pairs(who, of_fd, few * 3 / 2);
     printf("#   a nested freeze and its thaw: %.1f us with %d other holds, %.1f us with %d\n",
-           (double)few / 1000, FEW, (double)who->last.value / 1000, FEW + many);
-    CHECK(who->last.value < few * 3 / 2, "%.1f us with %d other holds, %.1f us with %d",
-          (double)few / 1000, FEW, (double)who->last.value / 1000, FEW + many);
+           (double)few / 1000, FEW, (double)among_many / 1000, FEW + many);
+    CHECK(among_many < few * 3 / 2, "%.1f us with %d other holds, %.1f us with %d",
+          (double)few / 1000, FEW, (double)among_many / 1000, FEW + many);
     WANT(0, repeat(owner, FITHAW, FEW + many));
 }
 
