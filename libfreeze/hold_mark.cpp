@@ -15,6 +15,7 @@ namespace libfreeze::internal {
 namespace {
 
 constexpr const char* name_prefix = "libfreeze:";
+constexpr const char* own_directory = "/proc/thread-self";
 
 bool is_freeze_descriptor(const std::string& process, int fd) {
     return link_of(process, std::to_string(fd)) == "anon_inode:[fsfreeze]";
@@ -79,7 +80,7 @@ std::int64_t age_of(const HoldMark& mark) {
 }
 
 std::optional<std::int64_t> time_left_of(int fd) {
-    const std::string info = info_of("/proc/thread-self", std::to_string(fd));
+    const std::string info = info_of(own_directory, std::to_string(fd));
     if (info.find("fsfreeze-state:\theld\n") == std::string::npos) {
         return std::nullopt;
     }
@@ -96,7 +97,7 @@ FileDescriptor copy_descriptor(const HoldMark& mark) {
             return {};
         }
     }
-    if (!fd || !is_freeze_descriptor("/proc/thread-self", fd.get())) {
+    if (!fd || !is_freeze_descriptor(own_directory, fd.get())) {
         fd = FileDescriptor();
         errno = ESRCH;
     }
